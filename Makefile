@@ -1,0 +1,95 @@
+# Everything a person or a CI job types. `make dev` and `make test` are the two that matter; both do
+# the set-up first, and what is already there is not made again.
+
+SHELL := bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# ---- What you may set ----------------------------------------------------------------------------
+
+# Where `make dev` listens, and on what a sandbox runs: `docker`, `local`, or nothing for the best one here.
+PORT ?= 8787
+ENGINE ?=
+# The engines that `make test` must run on: a comma list makes each mandatory; nothing means those that can run here.
+ENGINES ?=
+# Where the tools go that no package manager of this project installs. Nothing outside the project is touched.
+DEV ?= .dev
+
+# ---- Versions: Cargo.lock decides, so that the tools always fit the libraries --------------------
+
+locked = $(shell awk -v name='"$(1)"' '$$1 == "name" { hit = $$3 == name } hit && $$1 == "version" { gsub(/"/, "", $$3); print $$3; exit }' Cargo.lock)
+WASM_BINDGEN_VERSION := $(call locked,wasm-bindgen)
+# worker-build is released in step with `worker`.
+WORKER_BUILD_VERSION := $(call locked,worker)
+
+WORKER_BUILD := $(DEV)/worker-build-$(WORKER_BUILD_VERSION)/bin/worker-build
+WASM_BINDGEN := $(DEV)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen
+TOOLCHAIN := $(DEV)/toolchain
+NODE_MODULES := node_modules/.package-lock.json
+TOOLS := $(TOOLCHAIN) $(NODE_MODULES) $(WASM_BINDGEN) $(WORKER_BUILD)
+
+# worker-build downloads these three unless it is told where they are.
+export WASM_BINDGEN_BIN := $(abspath $(WASM_BINDGEN))
+export WASM_OPT_BIN := $(abspath node_modules/.bin/wasm-opt)
+export ESBUILD_BIN := $(abspath node_modules/.bin/esbuild)
+# Puts the Node that wrangler wants before an older one of the machine.
+export PATH := $(abspath node_modules/.bin):$(PATH)
+
+say = @printf '\033[1m» %s\033[0m\n' $(1)
+
+.PHONY: help setup worker clean
+
+help:
+	@echo 'make dev      serve http://localhost:$(PORT) (PORT=, ENGINE=docker|local)'
+	@echo 'make test     everything that can be checked here (ENGINES=docker,local makes both mandatory)'
+	@echo 'make worker   the Worker alone, into build/'
+	@echo 'make setup    the tools and the Worker, without starting anything'
+	@echo 'make clean    remove what was built; the tools stay'
+
+setup: $(TOOLS) worker
+
+# ---- Tools ---------------------------------------------------------------------------------------
+
+# The toolchain named by rust-toolchain.toml; rustup is only asked when a part is missing.
+$(TOOLCHAIN): rust-toolchain.toml
+	$(call say,'Rust toolchain')
+	@mkdir -p $(DEV)
+	@test -d "$$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null)" \
+	  && cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 \
+	  || rustup toolchain install
+	@rustc --version | tee $@
+
+$(NODE_MODULES): package.json package-lock.json
+	$(call say,'npm packages: wrangler$(comma) esbuild$(comma) binaryen$(comma) node')
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# install_tool = package, version, binary. Debug builds: each runs for a moment and installs three times
+# faster. A registry mirror may lack a version that the tool's own lock file names: then cargo resolves anew.
+define install_tool
+$(call say,'$(1) $(2): a minute or two$(comma) once')
+@flags="--debug --root $(DEV)/$(3)-$(2) --target-dir $(DEV)/target --version $(2) --bin $(3)"; \
+  cargo install --locked $$flags $(1) || cargo install $$flags $(1)
+endef
+
+$(WASM_BINDGEN): | $(TOOLCHAIN)
+	$(call install_tool,wasm-bindgen-cli,$(WASM_BINDGEN_VERSION),wasm-bindgen)
+
+$(WORKER_BUILD): | $(TOOLCHAIN)
+	$(call install_tool,worker-build,$(WORKER_BUILD_VERSION),worker-build)
+
+comma := ,
+
+# ---- The Worker ----------------------------------------------------------------------------------
+
+# What `wrangler` runs before it serves or deploys ([build] in wrangler.toml).
+worker: build/index.js
+
+WORKER_SOURCES := Cargo.toml Cargo.lock protocol/Cargo.toml $(shell find src protocol/src -name '*.rs')
+
+build/index.js: $(WORKER_SOURCES) $(TOOLS)
+	$(call say,'Worker: Rust to WebAssembly')
+	@$(WORKER_BUILD) --release
+
+clean:
+	rm -rf build target .wrangler
