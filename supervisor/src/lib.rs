@@ -1,1 +1,92 @@
-//! The supervisor.
+//! The supervisor: what runs in a sandbox, what it printed, whether it is ready, whether it is gone.
+//!
+//! # Theory of operation
+//!
+//! `main` reads the configuration, wipes it from where others could read it, forks the zygote while there
+//! is one thread, and only then builds the runtime and calls [`run`]. From there on:
+//!
+//! - [`api`] turns a request into a call on a handle and a handle's answer into a response. Every call shows
+//!   the token. Nothing imports `api`.
+//!
+//! Invariants:
+//! - only [`config`] reads the environment and the arguments;
+//! - [`error::Error`] becomes a wire error in one function, and a response in one other;
+//! - handles are cheap clones, tasks own resources, nothing polls.
+
+pub mod account;
+pub mod api;
+pub mod boot;
+pub mod config;
+pub mod environment;
+pub mod error;
+
+use std::future::Future;
+use std::io;
+
+use axum::serve::ListenerExt;
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::config::{Config, Listen};
+
+/// A socket that is bound and listens.
+#[derive(Debug)]
+pub enum Listener {
+    /// A TCP socket, in a container.
+    Tcp(TcpListener),
+    /// A Unix socket, in the local engine and in tests.
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Binds what `listen` names. A Unix socket is reachable by its owner only.
+    pub async fn bind(listen: &Listen) -> io::Result<Self> {
+        match listen {
+            Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
+            Listen::Unix(path) => {
+                let listener = UnixListener::bind(path)?;
+                rustix::fs::chmod(path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+                Ok(Self::Unix(listener))
+            }
+        }
+    }
+
+    /// Where it listens, for a person and for a test: `http://127.0.0.1:9711` or `unix:/path`.
+    pub fn address(&self) -> io::Result<String> {
+        match self {
+            Self::Tcp(listener) => Ok(format!("http://{}", listener.local_addr()?)),
+            Self::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().unwrap_or(std::path::Path::new("?"));
+                Ok(format!("unix:{}", path.display()))
+            }
+        }
+    }
+}
+
+/// Serves the API on `listener` until `shutdown` resolves; then accepts no more, ends what runs and
+/// returns when the last answer is out.
+pub async fn run(
+    listener: Listener,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let app = api::router(api::State::new(config));
+    match listener {
+        Listener::Tcp(listener) => {
+            // An event is one small write, and the next may be long in coming: never wait to fill a packet.
+            let listener = listener.tap_io(|stream| {
+                if let Err(error) = stream.set_nodelay(true) {
+                    eprintln!("supervisor: TCP_NODELAY refused: {error}");
+                }
+            });
+            axum::serve(listener, app)
+                .with_graceful_shutdown(shutdown)
+                .await
+        }
+        Listener::Unix(listener) => {
+            axum::serve(listener, app)
+                .with_graceful_shutdown(shutdown)
+                .await
+        }
+    }
+}

@@ -1,2 +1,55 @@
-//! PID 1 of a sandbox.
-fn main() {}
+//! The program in the image: PID 1 of a sandbox. `sandbox-supervisor engine` is the local engine instead.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::process::ExitCode;
+
+use sandbox_supervisor::config::Config;
+use sandbox_supervisor::{Listener, boot};
+
+fn main() -> ExitCode {
+    let config = match Config::from_environment() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("supervisor: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match supervise(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("supervisor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn supervise(config: Config) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.state_dir)?;
+    if !boot::is_first_in(&config.state_dir)? && std::process::id() == 1 {
+        eprintln!("supervisor: restarted in a container whose processes are gone; leaving");
+        return Ok(());
+    }
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(config))
+}
+
+async fn serve(config: Config) -> io::Result<()> {
+    let listener = Listener::bind(&config.listen).await?;
+    println!("listening on {}", listener.address()?);
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    sandbox_supervisor::run(listener, config, async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+    .await
+}

@@ -1,0 +1,18 @@
+//! `GET /health`: that the supervisor is up, and which boot of it.
+
+use axum::extract::State as Shared;
+use axum::routing::get;
+use axum::{Json, Router};
+use sandbox_protocol::routes::{HEALTH, Health};
+
+use super::State;
+
+pub(super) fn routes() -> Router<State> {
+    Router::new().route(HEALTH, get(health))
+}
+
+async fn health(Shared(state): Shared<State>) -> Json<Health> {
+    Json(Health {
+        boot_id: state.boot.to_string(),
+    })
+}

@@ -1,0 +1,78 @@
+//! `GET /limits`: every limit in force, and who enforces it.
+
+use axum::extract::State as Shared;
+use axum::routing::get;
+use axum::{Json, Router};
+use sandbox_protocol::process::{DEFAULT_LOG_BYTES, MAX_DURATION_MS};
+use sandbox_protocol::request::MAX_JSON_BYTES;
+use serde::Serialize;
+
+use super::State;
+
+/// The answer: the limits by their names in `context.limit`.
+#[derive(Debug, Serialize)]
+struct LimitList {
+    limits: Vec<Limit>,
+}
+
+/// One limit.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Limit {
+    name: &'static str,
+    value: u64,
+    /// How it holds, in words.
+    enforced: &'static str,
+}
+
+pub(super) fn routes() -> Router<State> {
+    Router::new().route("/limits", get(list))
+}
+
+async fn list(Shared(state): Shared<State>) -> Json<LimitList> {
+    let limit = |name, value, enforced| Limit {
+        name,
+        value,
+        enforced,
+    };
+    let set = &state.config.limits;
+    Json(LimitList {
+        limits: vec![
+            limit(
+                "processes",
+                set.processes,
+                "a start beyond it is refused with 429",
+            ),
+            limit(
+                "records",
+                set.records,
+                "the oldest finished record is forgotten",
+            ),
+            limit(
+                "subscribers",
+                set.subscribers,
+                "a follower beyond it is refused with 429",
+            ),
+            limit(
+                "logBytes",
+                DEFAULT_LOG_BYTES,
+                "the default of a process: its oldest output is dropped and the gap told",
+            ),
+            limit(
+                "allLogBytes",
+                set.all_log_bytes,
+                "the oldest output of all processes is dropped and the gap told",
+            ),
+            limit(
+                "bodyBytes",
+                MAX_JSON_BYTES,
+                "a larger JSON body is refused with 413",
+            ),
+            limit(
+                "durationMs",
+                MAX_DURATION_MS,
+                "a longer duration is refused with 400",
+            ),
+        ],
+    })
+}

@@ -1,0 +1,106 @@
+//! The token, and what is refused before a route is reached.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request};
+use serde_json::json;
+
+use crate::harness::{Answer, Supervisor, TOKEN, request};
+
+#[tokio::test]
+async fn nothing_answers_without_the_token() {
+    let supervisor = Supervisor::start();
+    let wrong = format!("Bearer {TOKEN}x");
+    for path in ["/health", "/limits", "/nowhere"] {
+        for authorization in [None, Some("Bearer "), Some(wrong.as_str()), Some(TOKEN)] {
+            let mut request = Request::get(path).header("host", "x");
+            if let Some(authorization) = authorization {
+                request = request.header("authorization", authorization);
+            }
+            let request = request.body(Full::<Bytes>::default()).unwrap();
+            let answer = Answer::read(supervisor.send(request).await).await;
+            assert_eq!(answer.code(), (401, "UNAUTHORIZED".into()), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn health_tells_the_boot_and_nothing_else() {
+    let (one, other) = (Supervisor::start(), Supervisor::start());
+    let health = one.get("/health").await.json();
+    let boot = health["bootId"].as_str().unwrap();
+    assert_eq!(health, json!({ "bootId": boot }));
+    assert_ne!(other.get("/health").await.json()["bootId"], boot);
+}
+
+#[tokio::test]
+async fn an_unknown_route_is_404_and_an_unknown_method_405_with_allow() {
+    let supervisor = Supervisor::start();
+    assert_eq!(
+        supervisor.get("/nowhere").await.code(),
+        (404, "ROUTE_NOT_FOUND".into())
+    );
+    let answer = supervisor.delete("/health").await;
+    assert_eq!(answer.code(), (405, "METHOD_NOT_ALLOWED".into()));
+    assert_eq!(answer.headers["allow"], "GET,HEAD");
+    assert_eq!(answer.json()["context"]["allow"], json!(["GET", "HEAD"]));
+}
+
+#[tokio::test]
+async fn a_body_is_json_of_the_right_shape_and_size() {
+    let supervisor = Supervisor::start();
+    let put = async |media_type: &str, body: Bytes| {
+        let request = request(Method::PUT, "/environment").header("content-type", media_type);
+        let request = request.body(Full::new(body)).unwrap();
+        Answer::read(supervisor.send(request).await).await
+    };
+    let json = "application/json; charset=utf-8";
+    assert_eq!(
+        put(json, r#"{"A":"1","B":null}"#.into()).await.json(),
+        json!({"ok": true})
+    );
+    assert_eq!(
+        put("text/plain", "{}".into()).await.code(),
+        (415, "UNSUPPORTED_MEDIA_TYPE".into())
+    );
+    let large = format!(r#"{{"A":"{}"}}"#, "x".repeat(1 << 20)).into();
+    assert_eq!(
+        put(json, large).await.code(),
+        (413, "PAYLOAD_TOO_LARGE".into())
+    );
+    for (body, field) in [
+        (r#"{"A":1}"#, Some("A")),
+        (r#"{"A=B":"1"}"#, Some("env.A=B")),
+        ("{", None),
+        ("{}{}", Some("body")),
+        ("", None),
+    ] {
+        let answer = put(json, body.into()).await;
+        assert_eq!(answer.code(), (400, "VALIDATION_FAILED".into()), "{body}");
+        assert_eq!(answer.json()["context"]["field"].as_str(), field, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_not_to_be_read_from_the_process() {
+    let supervisor = Supervisor::start();
+    let environ = std::fs::read(format!("/proc/{}/environ", supervisor.pid()));
+    let environ = environ.unwrap_or_default();
+    assert!(
+        environ.iter().all(|byte| *byte == 0),
+        "{}",
+        String::from_utf8_lossy(&environ)
+    );
+}
+
+#[tokio::test]
+async fn every_limit_is_told() {
+    let supervisor = Supervisor::start_with(&[("SANDBOX_MAX_PROCESSES", "7")]);
+    let limits = supervisor.get("/limits").await.json();
+    let limit = limits["limits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|l| l["name"] == "processes");
+    assert_eq!(limit.unwrap()["value"], 7);
+}

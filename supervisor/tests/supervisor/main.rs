@@ -1,0 +1,8 @@
+//! The supervisor from outside: the real binary, real processes, over its HTTP API.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+#[allow(dead_code, reason = "each file of tests takes what it needs")]
+mod harness;
+
+mod auth;
