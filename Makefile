@@ -37,7 +37,7 @@ export PATH := $(abspath node_modules/.bin):$(PATH)
 
 say = @printf '\033[1m» %s\033[0m\n' $(1)
 
-.PHONY: help setup worker clean
+.PHONY: help setup worker supervisor dev clean
 
 help:
 	@echo 'make dev      serve http://localhost:$(PORT) (PORT=, ENGINE=docker|local)'
@@ -47,6 +47,7 @@ help:
 	@echo 'make clean    remove what was built; the tools stay'
 
 setup: $(TOOLS) worker
+	@rm -rf $(DEV)/target
 
 # ---- Tools ---------------------------------------------------------------------------------------
 
@@ -90,6 +91,16 @@ WORKER_SOURCES := Cargo.toml Cargo.lock protocol/Cargo.toml $(shell find src pro
 build/index.js: $(WORKER_SOURCES) $(TOOLS)
 	$(call say,'Worker: Rust to WebAssembly')
 	@$(WORKER_BUILD) --release
+
+# The supervisor for this machine, as the local engine starts it. The image has its own build of it.
+supervisor: $(TOOLCHAIN)
+	$(call say,'Supervisor')
+	@cargo build --locked --profile supervisor -p sandbox-supervisor
+
+# ---- Serving and testing -------------------------------------------------------------------------
+
+dev: setup
+	@PORT=$(PORT) ENGINE=$(ENGINE) exec node dev/serve.mjs
 
 clean:
 	rm -rf build target .wrangler
