@@ -1,5 +1,7 @@
 //! What can go wrong in the supervisor, and which code of the wire it is.
 
+pub mod errno;
+
 use std::fmt;
 use std::io;
 
@@ -45,6 +47,41 @@ pub enum Error {
         /// The rule.
         rule: String,
     },
+    /// The path is not under the workspace.
+    OutsideWorkspace {
+        /// The path, absolute.
+        path: String,
+    },
+    /// The path is there and is not what the call is for.
+    NotAFile {
+        /// The path, absolute.
+        path: String,
+        /// What it is.
+        rule: &'static str,
+    },
+    /// The kernel refused a path of the workspace.
+    File {
+        /// The path, absolute.
+        path: String,
+        /// Its reason.
+        cause: io::Error,
+    },
+    /// The archive is none, or is not whole.
+    Archive {
+        /// What is wrong with it.
+        rule: String,
+        /// How many members had been written.
+        written: u64,
+    },
+    /// A member of an archive was refused.
+    Member {
+        /// Its path, as the archive has it.
+        path: String,
+        /// How many members had been written.
+        written: u64,
+        /// Why.
+        reason: Refusal,
+    },
     /// The kernel refused us something that no caller can help. The cause goes to the log, not to the client.
     Internal {
         /// What was being done, for the log.
@@ -59,6 +96,14 @@ impl Error {
     pub fn internal<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
         move |cause| Self::Internal {
             doing,
+            cause: cause.into(),
+        }
+    }
+
+    /// Names the path that the kernel refused; for `map_err`.
+    pub fn file<E: Into<io::Error>>(path: &impl fmt::Display) -> impl FnOnce(E) -> Self {
+        move |cause| Self::File {
+            path: path.to_string(),
             cause: cause.into(),
         }
     }
@@ -89,11 +134,98 @@ impl Error {
                 ErrorBody::new(ErrorCode::ValidationFailed, self.to_string())
             }
             Self::Parameter { name, rule } => invalid(name, rule),
+            Self::OutsideWorkspace { path } => {
+                ErrorBody::new(ErrorCode::PermissionDenied, self.to_string())
+                    .with(|context| context.path = Some(path.clone()))
+            }
+            Self::NotAFile { path, .. } => {
+                ErrorBody::new(ErrorCode::ValidationFailed, self.to_string())
+                    .with(|context| context.path = Some(path.clone()))
+            }
+            Self::File { path, cause } => {
+                ErrorBody::new(file_code(cause), self.to_string()).with(|context| {
+                    context.path = Some(path.clone());
+                    context.errno = errno::name(cause).map(str::to_owned);
+                })
+            }
+            Self::Archive { written, .. } => {
+                ErrorBody::new(ErrorCode::ValidationFailed, self.to_string())
+                    .with(|context| context.written_members = Some(*written))
+            }
+            Self::Member {
+                path,
+                written,
+                reason,
+            } => ErrorBody::new(reason.code(), self.to_string()).with(|context| {
+                context.path = Some(path.clone());
+                context.written_members = Some(*written);
+                context.errno = reason.errno().map(str::to_owned);
+            }),
             Self::Internal { .. } => ErrorBody::new(
                 ErrorCode::InternalError,
                 "the supervisor failed; its log has the detail",
             ),
         }
+    }
+}
+
+/// Why a member of an archive was refused.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It breaks this rule.
+    Rule(&'static str),
+    /// The kernel would not have it.
+    Kernel(io::Error),
+}
+
+impl Refusal {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Rule(_) => ErrorCode::ValidationFailed,
+            // A member's parent that is a file is the archive's fault, not a file that is missing.
+            Self::Kernel(cause) => match file_code(cause) {
+                ErrorCode::FileNotFound => ErrorCode::ValidationFailed,
+                code => code,
+            },
+        }
+    }
+
+    fn errno(&self) -> Option<&'static str> {
+        match self {
+            Self::Rule(_) => None,
+            Self::Kernel(cause) => errno::name(cause),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(rule) => f.write_str(rule),
+            Self::Kernel(cause) => write!(f, "was refused: {}", errno::sentence(cause)),
+        }
+    }
+}
+
+/// What the kernel's refusal of a path in the workspace means for the caller.
+fn file_code(cause: &io::Error) -> ErrorCode {
+    match cause.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => ErrorCode::FileNotFound,
+        Some(libc::EACCES | libc::EPERM | libc::EXDEV | libc::ELOOP | libc::EROFS) => {
+            ErrorCode::PermissionDenied
+        }
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => ErrorCode::PayloadTooLarge,
+        Some(
+            libc::EISDIR
+            | libc::ENAMETOOLONG
+            | libc::EINVAL
+            | libc::EEXIST
+            | libc::ENOTEMPTY
+            | libc::ENXIO
+            | libc::EBUSY
+            | libc::ETXTBSY,
+        ) => ErrorCode::ValidationFailed,
+        _ => ErrorCode::InternalError,
     }
 }
 
@@ -112,6 +244,20 @@ impl fmt::Display for Error {
             }
             Self::BodyBroken { detail } => write!(f, "the body ended before its time: {detail}"),
             Self::Parameter { name, rule } => write!(f, "{name}: {rule}"),
+            Self::OutsideWorkspace { path } => write!(f, "{path} is not under /workspace"),
+            Self::NotAFile { path, rule } => write!(f, "{path} {rule}"),
+            Self::File { path, cause } => write!(f, "{path}: {}", errno::sentence(cause)),
+            Self::Archive { rule, written } => {
+                write!(f, "the archive {rule}; {written} members had been written")
+            }
+            Self::Member {
+                path,
+                written,
+                reason,
+            } => write!(
+                f,
+                "the archive's member {path} {reason}; {written} members had been written"
+            ),
             Self::Internal { doing, cause } => write!(f, "{doing}: {cause}"),
         }
     }
@@ -121,7 +267,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Wire(body) => Some(body.as_ref()),
-            Self::Internal { cause, .. } => Some(cause),
+            Self::Internal { cause, .. } | Self::File { cause, .. } => Some(cause),
             _ => None,
         }
     }

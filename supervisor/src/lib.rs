@@ -5,6 +5,8 @@
 //! `main` reads the configuration, wipes it from where others could read it, forks the zygote while there
 //! is one thread, and only then builds the runtime and calls [`run`]. From there on:
 //!
+//! - [`files`] and [`archive`] work in the workspace with the sandbox user's rights, on threads of their own
+//!   ([`rights`]); the kernel decides, as it opens, whether a path stays inside.
 //! - [`api`] turns a request into a call on a handle and a handle's answer into a response. Every call shows
 //!   the token. Nothing imports `api`.
 //!
@@ -15,10 +17,13 @@
 
 pub mod account;
 pub mod api;
+pub mod archive;
 pub mod boot;
 pub mod config;
 pub mod environment;
 pub mod error;
+pub mod files;
+pub mod rights;
 
 use std::future::Future;
 use std::io;

@@ -2,8 +2,11 @@
 
 mod body;
 mod environment;
+mod files;
 mod health;
 mod limits;
+mod query;
+mod workspace;
 
 use std::sync::Arc;
 
@@ -18,6 +21,8 @@ use crate::boot::BootId;
 use crate::config::Config;
 use crate::environment::Variables;
 use crate::error::Error;
+use crate::files::Files;
+use crate::rights::Rights;
 
 #[allow(
     unused_imports,
@@ -34,13 +39,17 @@ pub struct State {
     pub boot: BootId,
     /// The variables under everything that is started.
     pub variables: Variables,
+    /// The workspace.
+    pub files: Files,
 }
 
 impl State {
     /// The state of a boot that begins.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let rights = Rights::of(config.sandbox_user.as_ref());
         Self {
+            files: Files::new(config.workspace.clone(), rights),
             boot: config.boot.clone(),
             variables: Variables::new(config.environment.clone()),
             config: Arc::new(config),
@@ -54,6 +63,8 @@ pub fn router(state: State) -> Router {
         .merge(health::routes())
         .merge(environment::routes())
         .merge(limits::routes())
+        .merge(files::routes())
+        .merge(workspace::routes())
         .fallback(no_route)
         .with_state(state.clone());
     // The check wraps the routes as a whole, so that no path, known or not, answers without the token, and

@@ -1,18 +1,25 @@
 //! A real supervisor on a Unix socket, with folders of its own, and a client that speaks to it.
 
+use std::convert::Infallible;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 
 /// The token of every supervisor in the tests.
 pub(crate) const TOKEN: &str = "a-token-for-tests-only";
@@ -40,6 +47,8 @@ impl Supervisor {
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("workspace")).unwrap();
+        // Another user than ours must reach the workspace; the socket and the state are closed by themselves.
+        set_mode(folder.path(), 0o755);
         let mut child = Command::new(env!("CARGO_BIN_EXE_sandbox-supervisor"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
@@ -89,6 +98,28 @@ impl Supervisor {
         self.call(Method::PUT, path, Some(json)).await
     }
 
+    /// Sends raw bytes, as files and archives are sent.
+    pub(crate) async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Answer {
+        let body = Full::new(bytes.into());
+        Answer::read(self.send(request(method, path).body(body).unwrap()).await).await
+    }
+
+    /// The most memory that the supervisor has had so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kib: u64 = line
+            .and_then(|line| line.split_whitespace().nth(1))
+            .and_then(|kib| kib.parse().ok())
+            .unwrap();
+        kib * 1024
+    }
+
     async fn call(&self, method: Method, path: &str, json: Option<&Value>) -> Answer {
         let mut request = request(method, path);
         let mut body = Bytes::new();
@@ -105,7 +136,9 @@ impl Supervisor {
     where
         B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     {
-        send(&self.socket(), request).await
+        let (mut sender, connection) = connect(&self.socket()).await;
+        tokio::spawn(connection);
+        sender.send_request(request).await.unwrap()
     }
 }
 
@@ -114,6 +147,11 @@ impl Drop for Supervisor {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// Sets the permissions of `path`.
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
 /// A request with the token, still without a body.
@@ -125,15 +163,49 @@ pub(crate) fn request(method: Method, path: &str) -> hyper::http::request::Build
         .header("authorization", format!("Bearer {TOKEN}"))
 }
 
-/// Sends `request` to whoever listens on `socket`.
-pub(crate) async fn send<B>(socket: &Path, request: Request<B>) -> Response<Incoming>
+/// Waits until `happened`, at most 10 s; for what tells nobody when it happens.
+pub(crate) async fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !happened() {
+        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A connection to whoever listens on `socket`: the end to send requests on, and the task that carries them.
+pub(crate) async fn connect<B>(
+    socket: &Path,
+) -> (
+    http1::SendRequest<B>,
+    http1::Connection<TokioIo<UnixStream>, B>,
+)
 where
-    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
     let stream = UnixStream::connect(socket).await.unwrap();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    sender.send_request(request).await.unwrap()
+    http1::handshake(TokioIo::new(stream)).await.unwrap()
+}
+
+/// A body made of what is sent to the channel; it ends when the sender is dropped.
+pub(crate) fn streamed() -> (mpsc::Sender<Bytes>, Streamed) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sender, Streamed(receiver))
+}
+
+/// The body of [`streamed`].
+pub(crate) struct Streamed(mpsc::Receiver<Bytes>);
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = std::task::ready!(self.0.poll_recv(context));
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
 }
 
 impl Answer {

@@ -6,3 +6,5 @@
 mod harness;
 
 mod auth;
+mod files;
+mod workspace;
