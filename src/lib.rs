@@ -1,1 +1,56 @@
-//! The Worker.
+//! A sandbox for builds and untrusted commands on Cloudflare, as a Worker written in Rust.
+//!
+//! ```text
+//! client ──▶ Worker ──▶ object, one per sandbox id ──▶ supervisor, in the container ──▶ processes
+//! ```
+//!
+//! # Layout
+//!
+//! - `router`, `auth`: the Worker's part of a request, pure; `front` puts it together.
+//! - `sandbox`: the object; `calls` and `builds` are its routes, `kept`, `kept_log` and `tickets` answer
+//!   from its rows.
+//! - `guard`: the finally around a build; `follow` is a client's stream of one.
+//! - `lifecycle`: what is to be done now, pure; `boot` is the way up, `teardown` the way down.
+//! - `records` alone knows SQLite, `container` alone knows where a sandbox runs, `client` what the
+//!   supervisor can be asked, `platform` what the `worker` crate does not bind.
+//!
+//! # Invariants
+//!
+//! - What a process prints never enters wasm; the platform moves it. The kept log is the one exception.
+//! - What must be cleaned up is written down before it exists.
+//! - Nothing here names tokio.
+
+mod auth;
+mod body;
+mod boot;
+mod builds;
+mod calls;
+mod client;
+mod container;
+mod error;
+mod follow;
+mod front;
+mod guard;
+mod kept;
+mod kept_log;
+mod lifecycle;
+mod platform;
+mod records;
+mod router;
+mod sandbox;
+mod settings;
+mod teardown;
+mod tickets;
+
+use worker::{Context, Env, Request, Response, event};
+
+/// The Worker's entry.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _context: Context) -> worker::Result<Response> {
+    front::serve(request, &env).await
+}
+
+#[event(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}

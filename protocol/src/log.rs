@@ -310,12 +310,19 @@ impl LogQuery {
             Some("stderr") => Selection::Stderr,
             Some(_) => return Err(invalid("stream", "expected both, stdout or stderr")),
         };
+        let format = Format::negotiate(accept, follow);
+        if follow && format == Format::Json {
+            return Err(invalid(
+                "follow",
+                "a JSON answer is a snapshot; follow as text/event-stream, application/x-ndjson or text/plain",
+            ));
+        }
         Ok(LogRequest {
             follow,
             from,
             stream,
             timestamps: flag("timestamps", self.timestamps.as_deref())?,
-            format: Format::negotiate(accept, follow),
+            format,
         })
     }
 }

@@ -1,0 +1,62 @@
+//! Reading a request's body: bounded, of the right type, and checked before anything is started.
+
+use futures::TryStreamExt;
+use sandbox_protocol::error::{ErrorBody, ErrorCode};
+use sandbox_protocol::request::{MAX_JSON_BYTES, parse};
+use serde::de::DeserializeOwned;
+use worker::Request;
+
+use crate::error::{Result, internal};
+
+/// The JSON body of `request` as text, with what it says. An empty body says nothing but defaults,
+/// where `T` has them. Errors: 415, 413, and 400 naming the field.
+pub(crate) async fn json<T: DeserializeOwned>(request: &mut Request) -> Result<(String, T)> {
+    let text = text(request).await?;
+    let text = if text.trim().is_empty() {
+        "{}".to_owned()
+    } else {
+        text
+    };
+    let value = parse(&mut serde_json::Deserializer::from_str(&text))?;
+    Ok((text, value))
+}
+
+/// The JSON body of `request` as text; empty if there is none.
+pub(crate) async fn text(request: &mut Request) -> Result<String> {
+    let header = |name: &str| request.headers().get(name).ok().flatten();
+    let kind = header("Content-Type").unwrap_or_default();
+    let length: Option<u64> = header("Content-Length").and_then(|length| length.parse().ok());
+    if request.inner().body().is_none() || length == Some(0) {
+        return Ok(String::new());
+    }
+    // Only a page that was let in by CORS can send this type across origins.
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(ErrorBody::new(
+            ErrorCode::UnsupportedMediaType,
+            "the body must be JSON, sent with Content-Type: application/json",
+        ));
+    }
+    if length.is_some_and(|length| length > MAX_JSON_BYTES) {
+        return Err(too_large());
+    }
+    let failed = |error: worker::Error| internal("the body could not be read", error);
+    let mut chunks = request.stream().map_err(failed)?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
+        bytes.extend(chunk);
+        if bytes.len() as u64 > MAX_JSON_BYTES {
+            return Err(too_large());
+        }
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| ErrorBody::new(ErrorCode::ValidationFailed, "the body is not UTF-8"))
+}
+
+fn too_large() -> ErrorBody {
+    let message = format!("a JSON body has at most {MAX_JSON_BYTES} bytes");
+    ErrorBody::new(ErrorCode::PayloadTooLarge, message).with(|context| {
+        context.limit = Some("jsonBytes".to_owned());
+        context.limit_value = Some(MAX_JSON_BYTES);
+    })
+}

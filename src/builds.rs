@@ -1,0 +1,247 @@
+//! The routes of builds.
+
+use std::rc::Rc;
+
+use sandbox_protocol::build::{BuildList, BuildReason, BuildRequest, OnDisconnect};
+use sandbox_protocol::cursor::Cursor;
+use sandbox_protocol::error::{ErrorBody, ErrorCode};
+use sandbox_protocol::id::BuildId;
+use sandbox_protocol::log::{Format, From, LogQuery, LogRequest, Selection};
+use sandbox_protocol::request::parse;
+use sandbox_protocol::routes::BUILD_ID_HEADER;
+use worker::{Request, Response, ResponseBody, ResponseBuilder};
+
+use crate::calls::{json, pass, prefers};
+use crate::error::{Result, internal};
+use crate::follow::{Follow, heartbeats_until};
+use crate::guard::{self, FIRST_SEAT, Live, closing_cursor, present};
+use crate::kept_log::KeptLog;
+use crate::platform::{self, Sink};
+use crate::records::BuildRow;
+use crate::sandbox::Core;
+use crate::{body, error};
+
+/// `POST …/builds`.
+pub(crate) async fn start(core: &Rc<Core>, mut request: Request) -> Result<Response> {
+    let (_, mut build) = body::json::<BuildRequest>(&mut request).await?;
+    let asynchronous = prefers(&request, "respond-async");
+    if asynchronous {
+        build.on_disconnect = Some(OnDisconnect::Continue);
+    }
+    let live = match guard::begin(core, &build).await {
+        Ok(live) => live,
+        Err(refusal) => {
+            let first = refusal.context.build_id.clone();
+            return refused(&refusal, first.as_deref());
+        }
+    };
+    if asynchronous {
+        let record = present(&find(core, &live.id)?);
+        return named(json(&record)?.with_status(202), live.id.as_str());
+    }
+    if let Err(refusal) = live.started.clone().await {
+        // What the refused start left behind is gone before the client hears of it.
+        live.ended.clone().await;
+        return refused(&refusal, Some(live.id.as_str()));
+    }
+    let accept = request.headers().get("Accept").ok().flatten();
+    let answer = match Format::negotiate(accept.as_deref(), true) {
+        Format::Json => final_record(core, &live)?,
+        format => stream(core, &live.id, whole_log(format), Some(FIRST_SEAT))?,
+    };
+    named(answer, live.id.as_str())
+}
+
+fn whole_log(format: Format) -> LogRequest {
+    LogRequest {
+        follow: true,
+        from: From::Start,
+        stream: Selection::Both,
+        timestamps: false,
+        format,
+    }
+}
+
+/// The final record as JSON, when it is there. Until then white space, which JSON allows in front: it
+/// shows whether the client is still there.
+fn final_record(core: &Rc<Core>, live: &Rc<Live>) -> Result<Response> {
+    let (body, sink) = platform::channel();
+    let (owner, live) = (Rc::clone(core), Rc::clone(live));
+    core.state.wait_until(async move {
+        if write_final_record(&owner, &live, &sink).await.is_err() {
+            live.left(Some(FIRST_SEAT));
+        }
+    });
+    respond(body, Format::Json)
+}
+
+async fn write_final_record(
+    core: &Core,
+    live: &Live,
+    sink: &Sink,
+) -> Result<(), platform::Refused> {
+    let (record, _) = heartbeats_until(core, sink, b"\n", live.ended.clone()).await?;
+    // A record of ours has a JSON form.
+    let text = serde_json::to_vec(&record).unwrap_or_default();
+    sink.write(&text).await?;
+    sink.close().await
+}
+
+/// A stream of a build, fed by a task of its own.
+fn stream(
+    core: &Rc<Core>,
+    build: &BuildId,
+    request: LogRequest,
+    seat: Option<u64>,
+) -> Result<Response> {
+    let (body, sink) = platform::channel();
+    let format = request.format;
+    let follow = Follow {
+        core: Rc::clone(core),
+        build: build.to_string(),
+        request,
+        sink,
+        seat,
+    };
+    core.state.wait_until(follow.run());
+    respond(body, format)
+}
+
+fn respond(body: worker::web_sys::ReadableStream, format: Format) -> Result<Response> {
+    let builder = || {
+        ResponseBuilder::new()
+            .with_header("Content-Type", format.media_type())?
+            .with_header("Cache-Control", "no-cache")?
+            .with_header("X-Content-Type-Options", "nosniff")
+    };
+    builder()
+        .map(|builder| builder.body(ResponseBody::Stream(body)))
+        .map_err(|error| internal("the answer could not be made", error))
+}
+
+fn named(answer: Response, build: &str) -> Result<Response> {
+    let set = answer.headers().set(BUILD_ID_HEADER, build);
+    set.map_err(|error| internal("the answer could not be made", error))?;
+    Ok(answer)
+}
+
+fn refused(refusal: &ErrorBody, build: Option<&str>) -> Result<Response> {
+    let answer = error::response(refusal);
+    let answer = answer.map_err(|error| internal("the answer could not be made", error))?;
+    match build {
+        Some(build) => named(answer, build),
+        None => Ok(answer),
+    }
+}
+
+/// `GET …/builds`.
+pub(crate) fn list(core: &Core) -> Result<Response> {
+    let rows = core.records.builds()?;
+    json(&BuildList {
+        builds: rows.iter().map(present).collect(),
+    })
+}
+
+/// The row of a build, or `BUILD_NOT_FOUND`.
+pub(crate) fn find(core: &Core, id: &BuildId) -> Result<BuildRow> {
+    core.records.build(id.as_str())?.ok_or_else(|| {
+        ErrorBody::new(ErrorCode::BuildNotFound, format!("no build {id} is known"))
+            .with(|context| context.build_id = Some(id.to_string()))
+    })
+}
+
+/// `DELETE …/builds/{build}`: the final record, when the destroy is done.
+pub(crate) async fn cancel(core: &Rc<Core>, id: &BuildId) -> Result<Response> {
+    let row = find(core, id)?;
+    match live(core, id) {
+        Some(live) => json(&live.cancel(BuildReason::Cancelled).await.0),
+        None => json(&present(&row)),
+    }
+}
+
+/// The build's task, if one of this isolate tends it.
+fn live(core: &Core, id: &BuildId) -> Option<Rc<Live>> {
+    let live = core.live.borrow().clone();
+    live.filter(|live| live.id == *id)
+}
+
+/// `GET …/builds/{build}/logs`.
+pub(crate) async fn logs(core: &Rc<Core>, id: &BuildId, request: Request) -> Result<Response> {
+    let row = find(core, id)?;
+    let asked = log_request(&request)?;
+    if let (From::After(cursor), Some(saved)) = (&asked.from, &row.saved) {
+        check_log(cursor, saved)?;
+    }
+    let ended = row.record.status.is_final();
+    let closing = closing_cursor(&row).position;
+    if ended
+        && asked.follow
+        && matches!(&asked.from, From::After(c) if c.position.marks >= closing.marks)
+    {
+        let answer = Response::empty().map(|answer| answer.with_status(204));
+        return answer.map_err(|error| internal("the answer could not be made", error));
+    }
+    if ended {
+        // The beginning is looked up before the answer is: a cursor of another log is an error.
+        KeptLog::open(&core.records, &row)?.begin(&asked).await?;
+        return stream(core, id, asked, None);
+    }
+    if asked.follow {
+        let seat = live(core, id).and_then(|live| live.sit());
+        return stream(core, id, asked, seat);
+    }
+    snapshot(core, id, request, asked).await
+}
+
+/// The log of a build that has not ended, as it is now.
+async fn snapshot(
+    core: &Rc<Core>,
+    id: &BuildId,
+    request: Request,
+    asked: LogRequest,
+) -> Result<Response> {
+    let Some(life) = core.running_life().await? else {
+        return stream(core, id, asked, None);
+    };
+    // The supervisor knows the build's log under the name of its process.
+    let failed = |error: worker::Error| internal("the call could not be passed on", error);
+    let url = request.url().map_err(failed)?;
+    let path = url.path().replacen("/builds/", "/processes/", 1);
+    let mut url = url.clone();
+    url.set_path(&path);
+    let mut init = worker::RequestInit::new();
+    init.with_headers(request.headers().clone());
+    let renamed = Request::new_with_init(url.as_str(), &init).map_err(failed)?;
+    pass(core, &life, renamed, None).await
+}
+
+fn log_request(request: &Request) -> Result<LogRequest> {
+    let url = request
+        .url()
+        .map_err(|error| internal("the URL could not be read", error))?;
+    let pairs = url
+        .query_pairs()
+        .map(|(name, value)| (name.into_owned(), value.into_owned()));
+    let query: LogQuery = parse(serde::de::value::MapDeserializer::<
+        _,
+        serde::de::value::Error,
+    >::new(pairs))?;
+    let header = |name: &str| request.headers().get(name).ok().flatten();
+    query.validate(
+        header("Last-Event-ID").as_deref(),
+        header("Accept").as_deref(),
+    )
+}
+
+/// Refuses a cursor of another log than the one that `saved` belongs to.
+fn check_log(cursor: &Cursor, saved: &str) -> Result<()> {
+    match Cursor::parse(saved) {
+        Some(saved) if (&saved.boot, saved.incarnation) != (&cursor.boot, cursor.incarnation) => {
+            Err(ErrorBody::new(
+                ErrorCode::StaleCursor,
+                "the cursor belongs to another log",
+            ))
+        }
+        _ => Ok(()),
+    }
+}

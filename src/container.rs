@@ -1,0 +1,200 @@
+//! Where a sandbox runs: the only user of the platform's container and of the local engine.
+
+use std::collections::BTreeMap;
+
+use sandbox_protocol::routes::{SUPERVISOR_PORT, TOKEN_VARIABLE};
+use serde::{Deserialize, Serialize};
+use worker::js_sys::{Object, Reflect};
+use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::wasm_bindgen_futures::JsFuture;
+use worker::{Env, Fetch, Headers, Method, Request, RequestInit, RequestRedirect, Response, State};
+
+use crate::platform;
+use crate::settings::variable;
+
+/// The two places where a sandbox can run. Everything above this is the same on both.
+pub(crate) enum Container {
+    /// The platform's: Cloudflare's when deployed, Docker's under `wrangler dev`.
+    Platform(platform::Container),
+    /// One supervisor per sandbox on this machine, for development without Docker.
+    Local(LocalEngine),
+}
+
+/// A running `sandbox-supervisor engine`, and the sandbox in it.
+pub(crate) struct LocalEngine {
+    /// Its address, then the sandbox's id.
+    url: String,
+    /// What it demands of its callers, made per run.
+    secret: String,
+}
+
+/// What a container is started with.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Startup {
+    /// What the supervisor will demand on every call.
+    pub(crate) token: String,
+    /// Variables of the container.
+    pub(crate) env: BTreeMap<String, String>,
+    /// Whether it reaches the internet.
+    #[serde(skip)]
+    pub(crate) enable_internet: bool,
+}
+
+#[derive(Deserialize)]
+struct EngineStatus {
+    running: bool,
+}
+
+impl Container {
+    /// The container of the object `state` with the name `id`; `None` where there is neither a container
+    /// nor a local engine.
+    pub(crate) fn of(state: &State, env: &Env, id: &str) -> Option<Self> {
+        if let Some(container) = state.container() {
+            return Some(Self::Platform(JsValue::from(container).unchecked_into()));
+        }
+        Some(Self::Local(LocalEngine {
+            url: format!("{}/{id}", variable(env, "LOCAL_ENGINE_URL")?),
+            secret: variable(env, "LOCAL_ENGINE_SECRET")?,
+        }))
+    }
+
+    /// Whether it runs. A running one need not answer yet.
+    pub(crate) async fn running(&self) -> worker::Result<bool> {
+        match self {
+            Self::Platform(container) => Ok(container.running()),
+            Self::Local(engine) => {
+                let mut answer = engine.call(Method::Get, "/status", None).await?;
+                Ok(answer.json::<EngineStatus>().await?.running)
+            }
+        }
+    }
+
+    /// Starts it. That it answers is for the caller to find out.
+    pub(crate) async fn start(&self, startup: &Startup) -> worker::Result<()> {
+        match self {
+            Self::Platform(container) => {
+                container.start(&start_options(startup)?)?;
+                Ok(())
+            }
+            Self::Local(engine) => {
+                let body = serde_json::to_string(startup)?;
+                engine.call(Method::Post, "/start", Some(body)).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends it at once and returns when it is gone. No error if it does not run.
+    pub(crate) async fn destroy(&self) -> worker::Result<()> {
+        match self {
+            Self::Platform(container) => {
+                JsFuture::from(container.destroy()?).await?;
+                Ok(())
+            }
+            Self::Local(engine) => {
+                engine.call(Method::Delete, "", None).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps it for `ms` milliseconds although the object may be evicted meanwhile.
+    pub(crate) async fn outlive_eviction(&self, ms: u64) -> worker::Result<()> {
+        match self {
+            #[expect(clippy::cast_precision_loss, reason = "a few minutes")]
+            Self::Platform(container) => {
+                JsFuture::from(container.set_inactivity_timeout(ms as f64)?).await?;
+                Ok(())
+            }
+            // The local engine keeps a sandbox until it is told otherwise.
+            Self::Local(_) => Ok(()),
+        }
+    }
+
+    /// Resolves when it has stopped, for whatever reason. The local engine tells no such thing by itself:
+    /// there a supervisor that is gone shows in the calls to it, which break off.
+    pub(crate) async fn stopped(&self) {
+        match self {
+            Self::Platform(container) => {
+                if let Ok(monitor) = container.monitor() {
+                    // A rejection is an end like any other here: a crash, a kill, a destroy.
+                    let _ = JsFuture::from(monitor).await;
+                }
+            }
+            Self::Local(_) => futures::future::pending().await,
+        }
+    }
+
+    /// Asks the supervisor. `body` is text or a native stream.
+    pub(crate) async fn fetch(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        headers: Headers,
+        body: Option<JsValue>,
+    ) -> worker::Result<Response> {
+        let mut init = RequestInit::new();
+        init.with_method(method)
+            .with_redirect(RequestRedirect::Manual)
+            .with_body(body);
+        match self {
+            Self::Platform(container) => {
+                init.with_headers(headers);
+                let port = container.fetcher(SUPERVISOR_PORT)?;
+                let url = format!("http://supervisor{path_and_query}");
+                port.fetch(url, Some(init)).await
+            }
+            Self::Local(engine) => {
+                headers.set("Sandbox-Engine-Secret", &engine.secret)?;
+                init.with_headers(headers);
+                let url = format!("{}/port{path_and_query}", engine.url);
+                let answer = Fetch::Request(Request::new_with_init(&url, &init)?)
+                    .send()
+                    .await?;
+                // The supervisor answers 502 only for a service behind it, and says so in JSON of its own.
+                match answer.headers().get("Sandbox-Engine-Error")? {
+                    Some(error) => Err(error.into()),
+                    None => Ok(answer),
+                }
+            }
+        }
+    }
+}
+
+impl LocalEngine {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> worker::Result<Response> {
+        let headers = Headers::new();
+        headers.set("Sandbox-Engine-Secret", &self.secret)?;
+        headers.set("Content-Type", "application/json")?;
+        let mut init = RequestInit::new();
+        init.with_method(method)
+            .with_headers(headers)
+            .with_body(body.map(JsValue::from));
+        let request = Request::new_with_init(&format!("{}{path}", self.url), &init)?;
+        let mut answer = Fetch::Request(request).send().await?;
+        if answer.status_code() < 400 {
+            return Ok(answer);
+        }
+        let said = answer.text().await?;
+        Err(format!("the local engine answered {}: {said}", answer.status_code()).into())
+    }
+}
+
+/// The options of `start()` as the platform reads them: a plain object with own properties.
+fn start_options(startup: &Startup) -> Result<Object, JsValue> {
+    let env = Object::new();
+    for (name, value) in &startup.env {
+        Reflect::set(&env, &name.into(), &value.into())?;
+    }
+    Reflect::set(&env, &TOKEN_VARIABLE.into(), &(&startup.token).into())?;
+    let options = Object::new();
+    Reflect::set(&options, &"env".into(), &env)?;
+    let internet = JsValue::from_bool(startup.enable_internet);
+    Reflect::set(&options, &"enableInternet".into(), &internet)?;
+    Ok(options)
+}

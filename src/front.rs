@@ -1,0 +1,208 @@
+//! The Worker's part of a request: who asks, from where, and for which sandbox.
+
+use sandbox_protocol::error::ErrorBody;
+use sandbox_protocol::sandbox::{Created, OptionsRequest};
+use serde::Serialize;
+use worker::{Env, Headers, Method, Request, RequestInit, Response, ResponseBuilder, Url};
+
+use crate::auth::{Caller, Gate};
+use crate::error::{Result, internal, response};
+use crate::platform::random_name;
+use crate::router::{Route, route};
+use crate::settings::variable;
+use crate::{body, tickets};
+
+/// The binding of wrangler.toml under which the objects are found.
+const BINDING: &str = "SANDBOX";
+
+/// The answer of `GET /health`.
+#[derive(Serialize)]
+struct Health {
+    ok: bool,
+    version: &'static str,
+}
+
+/// Answers a request from outside.
+pub(crate) async fn serve(request: Request, env: &Env) -> worker::Result<Response> {
+    let gate = gate(env);
+    let url = request.url()?;
+    let headers = request.headers().clone();
+    let header = |name: &str| headers.get(name).ok().flatten();
+    let (authorization, origin) = (header("Authorization"), header("Origin"));
+    let host = url.port().map_or_else(
+        || url.host_str().unwrap_or_default().to_owned(),
+        |port| format!("{}:{port}", url.host_str().unwrap_or_default()),
+    );
+    let caller = Caller {
+        authorization: authorization.as_deref(),
+        origin: origin.as_deref(),
+        host: &host,
+    };
+    let answered = admit(&gate, caller, request, &url, env).await;
+    let answer = answered.or_else(|error| response(&error))?;
+    match origin.filter(|origin| gate.allows_origin(origin)) {
+        Some(origin) => share(answer, &origin),
+        None => Ok(answer),
+    }
+}
+
+fn gate(env: &Env) -> Gate {
+    Gate {
+        api_key: variable(env, "SANDBOX_API_KEY"),
+        anonymous: variable(env, "SANDBOX_ANONYMOUS").as_deref() == Some("true"),
+        allowed_origins: variable(env, "SANDBOX_ALLOWED_ORIGINS").unwrap_or_default(),
+    }
+}
+
+async fn admit(
+    gate: &Gate,
+    caller: Caller<'_>,
+    request: Request,
+    url: &Url,
+    env: &Env,
+) -> Result<Response> {
+    gate.check_origin(caller, &url.origin().ascii_serialization())?;
+    if request.method() == Method::Options && caller.origin.is_some() {
+        return preflight();
+    }
+    let route = route(request.method().as_ref(), url.path())?;
+    if route == Route::Health {
+        return made(ResponseBuilder::new().from_json(&Health {
+            ok: true,
+            version: env!("CARGO_PKG_VERSION"),
+        }));
+    }
+    let ticket = ticket(&route, caller, url);
+    if ticket.is_none() {
+        gate.check_key(caller)?;
+    }
+    match route {
+        Route::Health => Err(internal("the route", "health was answered above")),
+        Route::CreateSandbox => create(request, env).await,
+        Route::Sandbox(id, _) => hand_over(id.as_str(), request, url, ticket, env).await,
+    }
+}
+
+/// The ticket that stands in for the key; the object says whether it is good.
+fn ticket(route: &Route, caller: Caller<'_>, url: &Url) -> Option<String> {
+    let Route::Sandbox(_, call) = route else {
+        return None;
+    };
+    if caller.authorization.is_some() || !call.takes_ticket() {
+        return None;
+    }
+    let found = url.query_pairs().find(|(name, _)| name == "ticket");
+    found.map(|(_, ticket)| ticket.into_owned())
+}
+
+/// Hands the request to the object of `id`: the same method, path and body, without what is between the
+/// client and the Worker alone.
+async fn hand_over(
+    id: &str,
+    request: Request,
+    url: &Url,
+    ticket: Option<String>,
+    env: &Env,
+) -> Result<Response> {
+    let failed = |error: worker::Error| internal("the object could not be asked", error);
+    let headers = request.headers().clone();
+    for name in ["Authorization", "Cookie", "Origin", tickets::HEADER] {
+        headers.delete(name).map_err(failed)?;
+    }
+    if let Some(ticket) = &ticket {
+        headers.set(tickets::HEADER, ticket).map_err(failed)?;
+    }
+    let mut url = url.clone();
+    let rest: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| name != "ticket")
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    if url.query().is_some() {
+        url.set_query(None);
+        if !rest.is_empty() {
+            url.query_pairs_mut().extend_pairs(rest);
+        }
+    }
+    let mut init = RequestInit::new();
+    init.with_method(request.method())
+        .with_headers(headers)
+        .with_body(request.inner().body().map(Into::into));
+    let inner = Request::new_with_init(url.as_str(), &init).map_err(failed)?;
+    ask_object(id, inner, env).await
+}
+
+async fn ask_object(id: &str, request: Request, env: &Env) -> Result<Response> {
+    let failed = |error: worker::Error| internal("the object could not be asked", error);
+    let objects = env.durable_object(BINDING).map_err(failed)?;
+    let object = objects.get_by_name(id).map_err(failed)?;
+    object.fetch_with_request(request).await.map_err(failed)
+}
+
+/// `POST /v1/sandbox`: a name nobody has, and its options if there are any. A bridge route: what it does
+/// not know it ignores.
+async fn create(mut request: Request, env: &Env) -> Result<Response> {
+    let (_, given) = body::json::<serde_json::Map<String, serde_json::Value>>(&mut request).await?;
+    let known = ["sleepAfter", "keepAlive", "env", "enableInternet"];
+    let options: serde_json::Map<_, _> = given
+        .into_iter()
+        .filter(|(name, _)| known.contains(&name.as_str()))
+        .collect();
+    let id = random_name(26);
+    if !options.is_empty() {
+        let options = serde_json::Value::from(options);
+        let checked: OptionsRequest = sandbox_protocol::request::parse(options.clone())?;
+        checked.validate()?;
+        let answer = ask_object(&id, set_options(&id, &options)?, env).await?;
+        if answer.status_code() >= 400 {
+            return Ok(answer);
+        }
+    }
+    made(ResponseBuilder::new().from_json(&Created { id }))
+}
+
+fn set_options(id: &str, options: &serde_json::Value) -> Result<Request> {
+    let make = || {
+        let headers = Headers::new();
+        headers.set("Content-Type", "application/json")?;
+        let mut init = RequestInit::new();
+        init.with_method(Method::Patch)
+            .with_headers(headers)
+            .with_body(Some(options.to_string().into()));
+        Request::new_with_init(&format!("http://sandbox/v1/sandbox/{id}"), &init)
+    };
+    make().map_err(|error| internal("the object could not be asked", error))
+}
+
+fn preflight() -> Result<Response> {
+    let make = || {
+        let headers = Headers::new();
+        headers.set(
+            "Access-Control-Allow-Methods",
+            "GET, POST, PUT, PATCH, DELETE",
+        )?;
+        headers.set(
+            "Access-Control-Allow-Headers",
+            "Authorization, Content-Type, Last-Event-ID, Prefer",
+        )?;
+        headers.set("Access-Control-Max-Age", "600")?;
+        Ok(Response::empty()?.with_status(204).with_headers(headers))
+    };
+    made(make())
+}
+
+/// Lets the page of `origin`, which is one of those allowed, read the answer.
+fn share(answer: Response, origin: &str) -> worker::Result<Response> {
+    let headers = answer.headers().clone();
+    headers.set("Access-Control-Allow-Origin", origin)?;
+    headers.set(
+        "Access-Control-Expose-Headers",
+        "Sandbox-Build-Id, Retry-After",
+    )?;
+    headers.append("Vary", "Origin")?;
+    Ok(answer.with_headers(headers))
+}
+
+fn made(answer: worker::Result<Response>) -> Result<Response, ErrorBody> {
+    answer.map_err(|error| internal("the answer could not be made", error))
+}

@@ -1,0 +1,51 @@
+//! Tickets: what a browser shows where it cannot send a header.
+
+use std::rc::Rc;
+
+use sandbox_protocol::error::{ErrorBody, ErrorCode};
+use sandbox_protocol::time::Timestamp;
+use serde::Serialize;
+use worker::Request;
+
+use crate::error::Result;
+use crate::platform::{now, random_name};
+use crate::router::Call;
+use crate::sandbox::Core;
+
+/// The header in which the Worker hands a ticket to the object, taken off the URL so that it is never
+/// logged. A request without it was let in by the key.
+pub(crate) const HEADER: &str = "Sandbox-Ticket";
+
+/// How long a ticket may wait for its first use, in milliseconds.
+const UNUSED_MS: i64 = 60_000;
+
+/// The answer of `POST …/tickets`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ticket {
+    ticket: String,
+    expires_at: Timestamp,
+}
+
+/// Makes a ticket.
+pub(crate) fn create(core: &Rc<Core>) -> Result<Ticket> {
+    let ticket = random_name(32);
+    let expires_at = now().plus_ms(UNUSED_MS);
+    core.records.add_ticket(&ticket, expires_at, now())?;
+    Ok(Ticket { ticket, expires_at })
+}
+
+/// Lets a request in that shows no ticket, or one that opens this very stream.
+pub(crate) fn check(core: &Core, call: &Call, request: &Request) -> Result<()> {
+    let Some(ticket) = request.headers().get(HEADER).ok().flatten() else {
+        return Ok(());
+    };
+    if call.takes_ticket() && core.records.use_ticket(&ticket, &request.path(), now())? {
+        return Ok(());
+    }
+    Err(ErrorBody::new(
+        ErrorCode::Unauthorized,
+        "the ticket is not valid for this stream, or no longer",
+    )
+    .suggest("ask for another with POST …/tickets"))
+}
