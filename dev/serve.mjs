@@ -5,7 +5,8 @@
 // What it starts, it starts in process groups of their own, so that a Ctrl-C reaches this program alone
 // and the order of stopping is ours: wrangler, its containers, the local engine, stragglers.
 // The end-to-end tests start it too: PORT=0 takes a free port, CONFIG= names another wrangler.toml,
-// STATE= another folder, RUN= the Worker's name, and with LIFELINE=1 the end of stdin is an order to stop.
+// STATE= another folder, RUN= the Worker's name, VARS= more variables (NAME:value, one a line), and with
+// LIFELINE=1 the end of stdin is an order to stop.
 
 import { execFile, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
@@ -88,6 +89,7 @@ async function startLocalEngine() {
 }
 
 async function serve(engine, flags) {
+  const extra = (process.env.VARS || "").split("\n").filter(Boolean).flatMap((pair) => ["--var", pair]);
   const wrangler = start(
     process.execPath,
     [
@@ -95,7 +97,7 @@ async function serve(engine, flags) {
       "--config", process.env.CONFIG || path.join(root, "wrangler.toml"),
       "--name", name, "--ip", "127.0.0.1", "--port", port, "--inspector-port", "0",
       "--persist-to", path.join(state, "objects"), "--show-interactive-dev-session=false",
-      "--var", "SANDBOX_ANONYMOUS:true", ...flags,
+      "--var", "SANDBOX_ANONYMOUS:true", ...flags, ...extra,
     ],
     { stdio: ["ignore", "pipe", "inherit"] },
   );

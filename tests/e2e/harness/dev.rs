@@ -1,0 +1,305 @@
+//! A server of its own: `dev/serve.mjs`, as `make dev` runs it.
+
+use super::client::Call;
+use super::processes::descendants;
+use super::sandbox::Sandbox;
+use hyper::Method;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{LazyLock, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// It may have to build the supervisor, or the image.
+const STARTS_WITHIN: Duration = Duration::from_mins(15);
+
+static SHARED: LazyLock<Dev> = LazyLock::new(|| {
+    stop_shared_at_exit();
+    Dev::start(&Setup::default())
+});
+
+/// Where the sandboxes run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Docker,
+    Local,
+}
+
+/// What differs from `make dev`.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// Variables that go over those of `wrangler.toml`.
+    pub(crate) vars: &'a [(&'a str, &'a str)],
+}
+
+/// A running server. Dropping it stops it and all that it started.
+pub(crate) struct Dev {
+    pub(crate) engine: Engine,
+    /// The Worker's name, part of the names of its containers.
+    pub(super) run: String,
+    address: SocketAddr,
+    process: Mutex<Child>,
+    /// Its end is an order to stop, also when this process is killed.
+    lifeline: Mutex<Option<ChildStdin>>,
+    project: TempDir,
+}
+
+impl Dev {
+    /// The server that all tests of this binary share. Neither reload it nor kill its Worker.
+    pub(crate) fn shared() -> &'static Self {
+        &SHARED
+    }
+
+    /// A server for one test, from a copy of the built Worker. Takes seconds.
+    pub(crate) fn start(setup: &Setup) -> Self {
+        let project = copy_of_the_project();
+        let run = run_name(project.path());
+        let mut process = serve(project.path(), &run, setup);
+        let lifeline = process.stdin.take();
+        let log = project.path().join("log");
+        let Some((address, engine)) = first_serving_line(&mut process, &log) else {
+            let log = fs::read_to_string(log).expect("the log is there");
+            panic!("the server did not start:\n{log}");
+        };
+        Self {
+            engine,
+            run,
+            address,
+            process: Mutex::new(process),
+            lifeline: Mutex::new(lifeline),
+            project,
+        }
+    }
+
+    /// An id that no other test uses.
+    pub(crate) fn sandbox(&self) -> Sandbox<'_> {
+        Sandbox::new(self)
+    }
+
+    /// A `GET` of a path.
+    pub(crate) fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    /// A `POST` to a path.
+    pub(crate) fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    /// A `PUT` to a path.
+    pub(crate) fn put(&self, path: &str) -> Call {
+        self.call(Method::PUT, path)
+    }
+
+    /// A `DELETE` of a path.
+    pub(crate) fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+
+    /// Any call to the server.
+    pub(crate) fn call(&self, method: Method, path: &str) -> Call {
+        Call::new(self.address, method, path)
+    }
+
+    /// Changes the Worker's code, so that wrangler loads it anew: the isolate and every object die where they are.
+    pub(crate) fn reload(&self) {
+        let path = self.project.path().join("build/index.js");
+        let mut file = File::options()
+            .append(true)
+            .open(path)
+            .expect("the copy of the Worker");
+        writeln!(file, "// loaded anew").expect("the disk has room");
+    }
+
+    /// The resident memory of every workerd of this server, in bytes.
+    pub(crate) fn workerd_memory(&self) -> u64 {
+        self.workerds()
+            .map(|pid| resident_bytes(pid).unwrap_or(0))
+            .sum()
+    }
+
+    /// What the server has printed so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.project.path().join("log")).expect("the log is there")
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process
+            .lock()
+            .expect("no test panics while it holds this")
+            .id()
+    }
+
+    fn workerds(&self) -> impl Iterator<Item = u32> {
+        descendants(self.pid())
+            .into_iter()
+            .filter(|process| process.name == "workerd")
+            .map(|process| process.pid)
+    }
+
+    fn stop(&self) {
+        drop(
+            self.lifeline
+                .lock()
+                .expect("no test panics while it holds this")
+                .take(),
+        );
+        let status = self
+            .process
+            .lock()
+            .expect("no test panics while it holds this")
+            .wait();
+        assert!(
+            status.expect("our child").success(),
+            "the server stops cleanly:\n{}",
+            self.log()
+        );
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
+        self.stop();
+    }
+}
+
+/// Statics are never dropped, so that the shared server needs another end.
+fn stop_shared_at_exit() {
+    extern "C" fn stop() {
+        if let Some(dev) = LazyLock::get(&SHARED) {
+            dev.stop();
+            let log = format!("e2e-{:?}.log", dev.engine).to_lowercase();
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(log);
+            fs::copy(dev.project.path().join("log"), &kept).expect("target is writable");
+            fs::remove_dir_all(dev.project.path()).expect("the folder is ours");
+        }
+    }
+    // SAFETY: `stop` is a plain function that does not unwind over the boundary: a panic in it aborts.
+    #[expect(unsafe_code, reason = "there is no safe call for it")]
+    let refused = unsafe { libc::atexit(stop) };
+    assert_eq!(refused, 0, "atexit");
+}
+
+/// Root of the repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Worker as built, apart from the project's own copy, so that a test can reload it alone.
+fn copy_of_the_project() -> TempDir {
+    let copy =
+        TempDir::with_prefix_in("e2e-", env!("CARGO_TARGET_TMPDIR")).expect("target is writable");
+    let build = copy.path().join("build");
+    fs::create_dir(&build).expect("a new folder");
+    for file in ["index.js", "index_bg.wasm"] {
+        fs::copy(root().join("build").join(file), build.join(file)).expect("`make worker` has run");
+    }
+    symlink(root().join("public"), copy.path().join("public")).expect("a new folder");
+    let settings =
+        fs::read_to_string(root().join("wrangler.toml")).expect("the project's settings");
+    let dockerfile = r#"image = "./Dockerfile""#;
+    assert!(
+        settings.contains(dockerfile),
+        "wrangler.toml names the Dockerfile"
+    );
+    let image = format!("image = \"{}\"", root().join("Dockerfile").display());
+    fs::write(
+        copy.path().join("wrangler.toml"),
+        settings.replace(dockerfile, &image),
+    )
+    .expect("a new folder");
+    copy
+}
+
+/// A valid Worker name that no other server on this machine has.
+fn run_name(project: &Path) -> String {
+    let unique = project
+        .file_name()
+        .and_then(|name| name.to_str())
+        .expect("a name we gave");
+    unique
+        .to_ascii_lowercase()
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        + &format!("-{}", std::process::id())
+}
+
+fn serve(project: &Path, run: &str, setup: &Setup) -> Child {
+    let bin = root().join("node_modules/.bin");
+    let path = std::env::var("PATH").expect("a PATH");
+    let vars: Vec<_> = setup
+        .vars
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}"))
+        .collect();
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(project.join("log"))
+        .expect("a new folder");
+    Command::new(bin.join("node"))
+        .arg(root().join("dev/serve.mjs"))
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .env("ENGINE", std::env::var("E2E_ENGINE").unwrap_or_default())
+        .env("PORT", "0")
+        .env("STATE", project.join("state"))
+        .env("CONFIG", project.join("wrangler.toml"))
+        .env("RUN", run)
+        .env("VARS", vars.join("\n"))
+        .env("LIFELINE", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("`make setup` has run")
+}
+
+/// Waits for `serving http://localhost:PORT on ENGINE`; afterwards a thread goes on writing the log.
+fn first_serving_line(process: &mut Child, log: &PathBuf) -> Option<(SocketAddr, Engine)> {
+    let stdout = process.stdout.take().expect("it is piped");
+    let mut log = File::options()
+        .append(true)
+        .open(log)
+        .expect("the log is there");
+    let (found, serving) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            writeln!(log, "{line}").expect("the disk has room");
+            if let Some(serving) = parse_serving_line(&line) {
+                // Nobody listens after the first.
+                let _ = found.send(serving);
+            }
+        }
+    });
+    serving.recv_timeout(STARTS_WITHIN).ok()
+}
+
+fn parse_serving_line(line: &str) -> Option<(SocketAddr, Engine)> {
+    let mut words = line
+        .split_once("serving http://localhost:")?
+        .1
+        .split_whitespace();
+    let port: u16 = words.next()?.parse().ok()?;
+    let engine = match words.nth(1)?.split('\x1b').next()? {
+        "docker" => Engine::Docker,
+        "local" => Engine::Local,
+        other => panic!("an unknown engine: {other}"),
+    };
+    Some((SocketAddr::from(([127, 0, 0, 1], port)), engine))
+}
+
+fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
+}

@@ -1,0 +1,108 @@
+//! One sandbox of a test, and what the machine has of it.
+
+use super::dev::{Dev, Engine};
+use super::processes::{Process, descendants};
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// An id that no other test uses.
+pub(crate) struct Sandbox<'dev> {
+    dev: &'dev Dev,
+    pub(crate) id: String,
+}
+
+impl<'dev> Sandbox<'dev> {
+    pub(super) fn new(dev: &'dev Dev) -> Self {
+        let id = format!(
+            "t{}-{}",
+            COUNT.fetch_add(1, Ordering::Relaxed),
+            std::process::id()
+        );
+        Self { dev, id }
+    }
+
+    /// `/v1/sandbox/{id}/{rest}`, or the sandbox itself where `rest` is empty.
+    pub(crate) fn path(&self, rest: &str) -> String {
+        let slash = if rest.is_empty() { "" } else { "/" };
+        format!("/v1/sandbox/{}{slash}{rest}", self.id)
+    }
+
+    /// Its containers or processes that are there now, each as a line for a person. The networking sidecar is not
+    /// one of them: it stays while the object is warm.
+    pub(crate) fn remains(&self) -> Vec<String> {
+        match self.dev.engine {
+            Engine::Docker => self.containers(),
+            Engine::Local => self
+                .processes()
+                .iter()
+                .map(|process| format!("{process:?}"))
+                .collect(),
+        }
+    }
+
+    /// Kills the whole sandbox from outside: its container, or on the local engine its supervisor.
+    pub(crate) fn kill(&self) {
+        match self.dev.engine {
+            Engine::Docker => {
+                let names = self.containers();
+                assert_eq!(names.len(), 1, "one container runs: {names:?}");
+                docker(&["rm", "--force", &names[0]]);
+            }
+            Engine::Local => {
+                let processes = self.processes();
+                processes.first().expect("the supervisor runs").kill();
+            }
+        }
+    }
+
+    /// Its supervisor first, then what that started. Empty on Docker, where they are in the container.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let all = descendants(self.dev.pid());
+        let Some(supervisor) = all
+            .iter()
+            .find(|process| process.command.contains(&self.id))
+        else {
+            return Vec::new();
+        };
+        let mut processes = vec![supervisor.clone()];
+        processes.extend(descendants(supervisor.pid));
+        processes
+    }
+
+    fn containers(&self) -> Vec<String> {
+        let name = format!("name=-{}-Sandbox-{}$", self.dev.run, self.object_id());
+        let names = docker(&["ps", "--all", "--filter", &name, "--format", "{{.Names}}"]);
+        names.lines().map(str::to_owned).collect()
+    }
+
+    /// What workerd makes of the object's name: half of it the name's HMAC, half a proof that it was made so.
+    fn object_id(&self) -> String {
+        let key = Sha256::digest(format!("{}-Sandbox", self.dev.run));
+        let half = |message: &[u8]| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("an HMAC takes any key");
+            mac.update(message);
+            mac.finalize().into_bytes()[..16].to_vec()
+        };
+        let name = half(self.id.as_bytes());
+        let bytes = [name.clone(), half(&name)].concat();
+        bytes.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a string takes everything");
+            hex
+        })
+    }
+}
+
+fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker")
+        .args(arguments)
+        .output()
+        .expect("docker is installed");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "docker {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("names are ASCII")
+}
