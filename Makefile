@@ -37,7 +37,7 @@ export PATH := $(abspath node_modules/.bin):$(PATH)
 
 say = @printf '\033[1m» %s\033[0m\n' $(1)
 
-.PHONY: help setup worker supervisor dev clean
+.PHONY: help setup worker supervisor dev test clean
 
 help:
 	@echo 'make dev      serve http://localhost:$(PORT) (PORT=, ENGINE=docker|local)'
@@ -101,6 +101,9 @@ supervisor: $(TOOLCHAIN)
 
 dev: setup
 	@PORT=$(PORT) ENGINE=$(ENGINE) exec node dev/serve.mjs
+
+test: setup
+	@ENGINES=$(ENGINES) exec node dev/check.mjs
 
 clean:
 	rm -rf build target .wrangler
