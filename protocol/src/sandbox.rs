@@ -35,16 +35,14 @@ pub struct OptionsRequest {
 pub struct SleepAfter(pub u64);
 
 impl SleepAfter {
-    /// Reads `"10m"`, `"90s"`, `"2h"`.
+    /// Reads `"10m"`, `"90s"`, `"2h"`, and `"250ms"`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let unit_ms = match text.as_bytes().last()? {
-            b's' => 1000,
-            b'm' => 60_000,
-            b'h' => 3_600_000,
-            _ => return None,
-        };
-        let number: u64 = text[..text.len() - 1].parse().ok()?;
+        let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+        let (number, unit_ms) = units
+            .into_iter()
+            .find_map(|(unit, ms)| Some((text.strip_suffix(unit)?, ms)))?;
+        let number: u64 = number.parse().ok()?;
         Some(Self(number.checked_mul(unit_ms)?))
     }
 }

@@ -4,6 +4,22 @@
 //! `E2E_ENGINE=docker|local cargo test --test e2e -- --include-ignored`.
 //! Every test is ignored by plain `cargo test`, which says so: it would install packages and build an image.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+#![allow(clippy::format_collect, reason = "a test is read, not timed")]
+
+/// The main job: a build, its log streamed, its sandbox destroyed, whatever the end.
+mod builds;
+/// The object dies in the middle of a build.
+mod faults;
 mod harness;
+/// What is refused, with which code, and that nothing was started for it.
+mod refusals;
 /// The service answers before any sandbox exists.
 mod service;
+/// The guide's flow: services in order, their logs, their ends.
+mod services;
+/// A log of 200 MB, byte for byte, in flat memory.
+mod volume;

@@ -1,7 +1,7 @@
 //! A server of its own: `dev/serve.mjs`, as `make dev` runs it.
 
 use super::client::Call;
-use super::processes::descendants;
+use super::processes::{descendants, resident_bytes};
 use super::sandbox::Sandbox;
 use hyper::Method;
 use std::fs::{self, File};
@@ -293,13 +293,4 @@ fn parse_serving_line(line: &str) -> Option<(SocketAddr, Engine)> {
         other => panic!("an unknown engine: {other}"),
     };
     Some((SocketAddr::from(([127, 0, 0, 1], port)), engine))
-}
-
-fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib * 1024)
 }

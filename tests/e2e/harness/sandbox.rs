@@ -1,8 +1,10 @@
 //! One sandbox of a test, and what the machine has of it.
 
+use super::client::Call;
 use super::dev::{Dev, Engine};
-use super::processes::{Process, descendants};
+use super::processes::{Process, descendants, resident_bytes};
 use hmac::{Hmac, Mac};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::process::Command;
@@ -30,6 +32,41 @@ impl<'dev> Sandbox<'dev> {
     pub(crate) fn path(&self, rest: &str) -> String {
         let slash = if rest.is_empty() { "" } else { "/" };
         format!("/v1/sandbox/{}{slash}{rest}", self.id)
+    }
+
+    /// A `GET` of something of it.
+    pub(crate) fn get(&self, rest: &str) -> Call {
+        self.dev.get(&self.path(rest))
+    }
+
+    /// A `POST` to something of it.
+    pub(crate) fn post(&self, rest: &str) -> Call {
+        self.dev.post(&self.path(rest))
+    }
+
+    /// A `PUT` of something of it.
+    pub(crate) fn put(&self, rest: &str) -> Call {
+        self.dev.put(&self.path(rest))
+    }
+
+    /// A `DELETE` of something of it, or of itself where `rest` is empty.
+    pub(crate) fn delete(&self, rest: &str) -> Call {
+        self.dev.delete(&self.path(rest))
+    }
+
+    /// How often it was destroyed, by its own lifecycle log.
+    pub(crate) async fn destroys(&self) -> usize {
+        let log = self.get("events").send().await.json().await;
+        let events = log["events"].as_array().expect("a list of events");
+        events
+            .iter()
+            .filter(|event| event["event"] == "destroyed")
+            .count()
+    }
+
+    /// The record of a build.
+    pub(crate) async fn build(&self, id: &str) -> Value {
+        self.get(&format!("builds/{id}")).send().await.json().await
     }
 
     /// Its containers or processes that are there now, each as a line for a person. The networking sidecar is not
@@ -72,6 +109,21 @@ impl<'dev> Sandbox<'dev> {
         let mut processes = vec![supervisor.clone()];
         processes.extend(descendants(supervisor.pid));
         processes
+    }
+
+    /// The resident memory of its supervisor, in bytes; nothing while there is none.
+    pub(crate) fn supervisor_memory(&self) -> Option<u64> {
+        let pid = match self.dev.engine {
+            Engine::Docker => {
+                let name = self.containers().into_iter().next()?;
+                docker(&["inspect", "--format", "{{.State.Pid}}", &name])
+                    .trim()
+                    .parse()
+                    .ok()?
+            }
+            Engine::Local => self.processes().first()?.pid,
+        };
+        resident_bytes(pid)
     }
 
     fn containers(&self) -> Vec<String> {
