@@ -1,5 +1,6 @@
 //! The configuration: the only reader of the environment and of the arguments.
 
+mod command;
 mod wipe;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use sandbox_protocol::routes::{SUPERVISOR_PORT, TOKEN_VARIABLE};
 
 use crate::account::Account;
 use crate::boot::BootId;
+
+pub use command::{Command, EngineConfig, SandboxConfig};
 
 /// How one supervisor is to run.
 #[derive(Clone, Debug)]
@@ -80,12 +83,12 @@ impl Default for Limits {
 pub struct Token(String);
 
 impl Token {
-    /// Takes `text` as a token: 16 or more visible ASCII characters.
-    pub fn new(text: String) -> Result<Self, Invalid> {
+    /// Takes `text` as a token: 16 or more visible ASCII characters. `name` is what it is called in an error.
+    pub fn new(name: &str, text: String) -> Result<Self, Invalid> {
         if text.len() < 16 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Invalid::new(
-                TOKEN_VARIABLE,
-                "a token is at least 16 visible ASCII characters",
+                name,
+                "is at least 16 visible ASCII characters",
             ));
         }
         Ok(Self(text))
@@ -156,20 +159,8 @@ const OWN: [&str; 11] = [
 ];
 
 impl Config {
-    /// Reads the configuration from the environment, then wipes the environment: afterwards neither
-    /// `/proc/<pid>/environ` nor a child can tell the token, and no other user may look into this process.
-    ///
-    /// To be called before there is a second thread.
-    pub fn from_environment() -> Result<Self, Invalid> {
-        let config = Self::from_variables(std::env::vars_os().collect());
-        wipe::environment_block();
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-            .map_err(|error| Invalid::new("PR_SET_DUMPABLE", error.to_string()))?;
-        config
-    }
-
-    /// The same from given variables; those that are not the supervisor's own become
-    /// [`Config::environment`].
+    /// Reads the configuration from the variables of a container; those that are not the supervisor's own
+    /// become [`Config::environment`].
     pub fn from_variables(mut variables: BTreeMap<OsString, OsString>) -> Result<Self, Invalid> {
         let mut own = BTreeMap::new();
         for name in OWN {
@@ -188,7 +179,7 @@ impl Config {
             token: own
                 .text(TOKEN_VARIABLE)
                 .ok_or_else(|| Invalid::new(TOKEN_VARIABLE, "is required"))
-                .and_then(|text| Token::new(text.to_owned()))?,
+                .and_then(|text| Token::new(TOKEN_VARIABLE, text.to_owned()))?,
             listen: own.listen()?,
             workspace: own.folder("SANDBOX_WORKSPACE", "/workspace")?,
             state_dir: own.folder("SANDBOX_STATE", "/var/lib/sandbox")?,
@@ -199,6 +190,12 @@ impl Config {
             workspace_unavailable: false,
         })
     }
+}
+
+/// Forbids other processes of this user to look into this one: its memory holds the token.
+pub fn seal() -> Result<(), Invalid> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(|error| Invalid::new("PR_SET_DUMPABLE", error.to_string()))
 }
 
 /// The supervisor's own variables, read one by one.
@@ -348,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_token_is_itself_only_and_never_printed() {
-        let token = Token::new(TOKEN.1.to_owned()).unwrap();
+        let token = Token::new("token", TOKEN.1.to_owned()).unwrap();
         assert!(token.is(b"0123456789abcdef"));
         for other in [
             "",

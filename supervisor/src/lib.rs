@@ -9,6 +9,8 @@
 //!   ([`rights`]); the kernel decides, as it opens, whether a path stays inside.
 //! - [`api`] turns a request into a call on a handle and a handle's answer into a response. Every call shows
 //!   the token. Nothing imports `api`.
+//! - [`engine`] is the same program as a development engine without Docker: one supervisor a sandbox, each in
+//!   namespaces of its own.
 //!
 //! Invariants:
 //! - only [`config`] reads the environment and the arguments;
@@ -20,9 +22,12 @@ pub mod api;
 pub mod archive;
 pub mod boot;
 pub mod config;
+pub mod engine;
 pub mod environment;
 pub mod error;
 pub mod files;
+mod json;
+mod response;
 pub mod rights;
 
 use std::future::Future;

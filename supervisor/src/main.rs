@@ -5,18 +5,23 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
-use sandbox_supervisor::config::Config;
-use sandbox_supervisor::{Listener, boot};
+use sandbox_supervisor::config::{Command, Config};
+use sandbox_supervisor::{Listener, boot, engine};
 
 fn main() -> ExitCode {
-    let config = match Config::from_environment() {
-        Ok(config) => config,
+    let command = match Command::from_process() {
+        Ok(command) => command,
         Err(error) => {
             eprintln!("supervisor: {error}");
             return ExitCode::from(2);
         }
     };
-    match supervise(config) {
+    let done = match command {
+        Command::Supervisor(config) => supervise(*config),
+        Command::Engine(config) => engine::serve(config),
+        Command::Sandbox(config) => engine::launch(config, supervise),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("supervisor: {error}");

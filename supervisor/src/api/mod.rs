@@ -1,6 +1,5 @@
 //! The API over HTTP: a file per resource, one check of the token, one way from an error to a response.
 
-mod body;
 mod environment;
 mod files;
 mod health;
@@ -12,23 +11,23 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use sandbox_protocol::error::ErrorCode;
 
 use crate::boot::BootId;
 use crate::config::Config;
 use crate::environment::Variables;
 use crate::error::Error;
 use crate::files::Files;
+use crate::response;
 use crate::rights::Rights;
 
 #[allow(
     unused_imports,
     reason = "taken by the routes whose body may be absent"
 )]
-use body::{Body, BodyOrDefault};
+use crate::json::{Body, BodyOrDefault};
 
 /// What every route can reach. A cheap clone.
 #[derive(Clone, Debug)]
@@ -65,7 +64,7 @@ pub fn router(state: State) -> Router {
         .merge(limits::routes())
         .merge(files::routes())
         .merge(workspace::routes())
-        .fallback(no_route)
+        .fallback(response::no_route)
         .with_state(state.clone());
     // The check wraps the routes as a whole, so that no path, known or not, answers without the token, and
     // so that `Allow` is already set when a 405 passes.
@@ -82,47 +81,7 @@ async fn guard(Shared(state): Shared<State>, request: Request, next: Next) -> Re
     }
     let response = next.run(request).await;
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        return method_not_allowed(&response);
+        return response::method_not_allowed(&response);
     }
     response
-}
-
-async fn no_route(request: Request) -> Error {
-    Error::RouteNotFound {
-        path: request.uri().path().to_owned(),
-    }
-}
-
-/// Gives the body that every error has to a 405 of the router, which knows only the methods.
-fn method_not_allowed(bare: &Response) -> Response {
-    let allow = bare.headers().get(header::ALLOW).cloned();
-    let methods = allow
-        .as_ref()
-        .and_then(|allow| allow.to_str().ok())
-        .unwrap_or_default()
-        .split(',')
-        .map(str::to_owned)
-        .collect();
-    let mut response = Error::MethodNotAllowed { allow: methods }.into_response();
-    if let Some(allow) = allow {
-        response.headers_mut().insert(header::ALLOW, allow);
-    }
-    response
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let body = self.body();
-        let status = StatusCode::from_u16(body.code.status())
-            .expect("the table of the protocol has valid statuses only");
-        if status.is_server_error() {
-            eprintln!("supervisor: {} {self}", body.code.as_str());
-        }
-        let mut response = (status, axum::Json(&body)).into_response();
-        if body.code == ErrorCode::ContainerUnavailable {
-            let seconds = HeaderValue::from_static("3");
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
-        }
-        response
-    }
 }

@@ -186,6 +186,16 @@ where
     http1::handshake(TokioIo::new(stream)).await.unwrap()
 }
 
+/// Whether the process `pid` exists and is no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
 /// A body made of what is sent to the channel; it ends when the sender is dropped.
 pub(crate) fn streamed() -> (mpsc::Sender<Bytes>, Streamed) {
     let (sender, receiver) = mpsc::channel(1);

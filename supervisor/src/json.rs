@@ -11,12 +11,12 @@ use crate::error::Error;
 
 /// The body as `T`: 415 for another media type, 413 beyond [`MAX_JSON_BYTES`], 400 naming the field.
 #[derive(Debug)]
-pub(super) struct Body<T>(pub(super) T);
+pub(crate) struct Body<T>(pub(crate) T);
 
 /// The same for a body that may be absent: nothing sent is the default, whatever the media type.
 #[derive(Debug)]
 #[allow(dead_code, reason = "taken by the routes whose body may be absent")]
-pub(super) struct BodyOrDefault<T>(pub(super) T);
+pub(crate) struct BodyOrDefault<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
     type Rejection = Error;
