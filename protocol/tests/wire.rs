@@ -1,0 +1,99 @@
+//! Every type against golden JSON. The files are added to and never edited: a client of an earlier version
+//! still reads what we write, and we still read what it writes.
+
+use std::path::Path;
+
+use sandbox_protocol::build::{Build, BuildRequest};
+use sandbox_protocol::error::ErrorBody;
+use sandbox_protocol::exec::{ExecRequest, ExecResult};
+use sandbox_protocol::log::{LogEvent, Logs};
+use sandbox_protocol::process::{
+    KillAllReceipt, KillReceipt, KillRequest, Process, ProcessRequest, Stats,
+};
+use sandbox_protocol::ready::{ConditionRequest, Met};
+use sandbox_protocol::sandbox::{EventList, OptionsRequest, Receipt, Sandbox};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+fn golden(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/wire/{name}.json"));
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Reads the golden file as `T` and writes it again: nothing may be lost, added or renamed.
+fn check<T: Serialize + DeserializeOwned>(name: &str) {
+    let golden = golden(name);
+    let read: T =
+        serde_json::from_value(golden.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let written = serde_json::to_value(&read).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(written, golden, "{name}");
+}
+
+#[test]
+fn answers_are_written_as_they_always_were() {
+    check::<Process>("process");
+    check::<Process>("process-ended");
+    check::<KillReceipt>("kill-receipt");
+    check::<KillAllReceipt>("kill-all-receipt");
+    check::<Logs>("logs");
+    check::<Met>("met-port");
+    check::<Met>("met-log");
+    check::<Met>("met-exit");
+    check::<Met>("met-all");
+    check::<Met>("met-any");
+    check::<Stats>("stats");
+    check::<ExecResult>("exec-result");
+    check::<Build>("build");
+    check::<Sandbox>("sandbox");
+    check::<Sandbox>("sandbox-stopped");
+    check::<Receipt>("receipt");
+    check::<EventList>("events");
+    check::<ErrorBody>("error");
+    check::<ErrorBody>("error-ready");
+}
+
+#[test]
+fn events_are_written_as_they_always_were() {
+    for name in [
+        "stdout",
+        "stderr-base64",
+        "truncated",
+        "restart",
+        "exit",
+        "build",
+    ] {
+        check::<LogEvent<'static>>(&format!("event-{name}"));
+    }
+}
+
+#[test]
+fn requests_are_read_as_they_always_were() {
+    check::<ProcessRequest>("process-request");
+    check::<BuildRequest>("build-request");
+    check::<KillRequest>("kill-request");
+    check::<ConditionRequest>("wait-port");
+    check::<ConditionRequest>("wait-any");
+    check::<ExecRequest>("exec-request");
+    check::<OptionsRequest>("options");
+}
+
+#[test]
+fn every_golden_file_is_checked() {
+    let source = include_str!("wire.rs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire");
+    for file in std::fs::read_dir(folder).expect("the folder of golden files") {
+        let path = file.expect("a file").path();
+        let name = path
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .expect("a name");
+        let name = name.strip_prefix("event-").unwrap_or(name);
+        assert!(
+            source.contains(&format!("\"{name}\"")),
+            "{name} is checked nowhere"
+        );
+    }
+}
