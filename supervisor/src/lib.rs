@@ -27,6 +27,7 @@ pub mod environment;
 pub mod error;
 pub mod files;
 mod json;
+pub mod logs;
 mod response;
 pub mod rights;
 
