@@ -2,7 +2,7 @@
 
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::sandbox::SleepAfter;
-use worker::Env;
+use worker::{Env, js_sys};
 
 /// What the deployment decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +46,14 @@ impl Settings {
     }
 }
 
-/// The variable `name` of `env`, unless it is absent or empty.
+/// The variable `name` of `env`, unless it is absent or empty. TOML has numbers and switches too.
 pub(crate) fn variable(env: &Env, name: &str) -> Option<String> {
-    let value = env.var(name).ok()?.to_string();
-    (!value.is_empty()).then_some(value)
+    let value = js_sys::Reflect::get(env.as_ref(), &name.into()).ok()?;
+    let text = value
+        .as_string()
+        .or_else(|| value.as_f64().map(|number| number.to_string()))
+        .or_else(|| value.as_bool().map(|switch| switch.to_string()))?;
+    (!text.is_empty()).then_some(text)
 }
 
 fn misconfigured(name: &str, rule: &str) -> ErrorBody {
