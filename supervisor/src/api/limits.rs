@@ -8,6 +8,7 @@ use sandbox_protocol::request::MAX_JSON_BYTES;
 use serde::Serialize;
 
 use super::State;
+use crate::rights::MAX_THREADS;
 
 /// The answer: the limits by their names in `context.limit`.
 #[derive(Debug, Serialize)]
@@ -62,6 +63,16 @@ async fn list(Shared(state): Shared<State>) -> Json<LimitList> {
                 "allLogBytes",
                 set.all_log_bytes,
                 "the oldest output of all processes is dropped and the gap told",
+            ),
+            limit(
+                "logMemoryBytes",
+                set.log_memory_bytes,
+                "recent output beyond it is read from disk",
+            ),
+            limit(
+                "fileTransfers",
+                MAX_THREADS as u64,
+                "a transfer beyond it waits its turn",
             ),
             limit(
                 "bodyBytes",

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State as Shared};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
@@ -24,6 +24,9 @@ use crate::response;
 
 /// The header that carries the engine's secret.
 const SECRET_HEADER: &str = "sandbox-engine-secret";
+
+/// The header that tells an error of the engine from one that a supervisor answered.
+const ERROR_HEADER: &str = "sandbox-engine-error";
 
 /// The body of `POST /{id}/start`.
 #[derive(Debug, Deserialize)]
@@ -113,10 +116,21 @@ async fn destroy(
     Ok(Json(Running { running: false }))
 }
 
-async fn port(Shared(sandboxes): Shared<Sandboxes>, request: Request) -> Result<Response, Error> {
-    let (id, uri) = inner(request.uri())?;
-    let stream = sandboxes.connect(&id).await?;
-    forward(stream, request, uri).await
+async fn port(Shared(sandboxes): Shared<Sandboxes>, request: Request) -> Response {
+    let passed_on = async {
+        let (id, uri) = inner(request.uri())?;
+        let stream = sandboxes.connect(&id).await?;
+        forward(stream, request, uri).await
+    };
+    passed_on.await.unwrap_or_else(|error: Error| {
+        let reason = error.to_string();
+        let mut answer = error.into_response();
+        // A supervisor has errors of its own with the same statuses; this one is of the way to it.
+        let reason = HeaderValue::from_str(&reason);
+        let reason = reason.unwrap_or(HeaderValue::from_static("refused"));
+        answer.headers_mut().insert(ERROR_HEADER, reason);
+        answer
+    })
 }
 
 /// The sandbox that `/{id}/port/{path}` is for, and `/{path}`, neither decoded nor encoded on the way.

@@ -113,3 +113,90 @@ impl HttpBody for Answer {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::extract::Request;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+    use super::forward;
+
+    /// An engine with one sandbox, whose supervisor's end of the connection is in the test's hands.
+    async fn engine() -> (SocketAddr, UnixStream) {
+        let (ours, supervisor) = UnixStream::pair().unwrap();
+        let ours = Arc::new(Mutex::new(Some(ours)));
+        let app = Router::new().fallback(move |request: Request| {
+            let ours = ours.lock().unwrap().take().unwrap();
+            async move { forward(ours, request, "/inner?q".parse().unwrap()).await }
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (address, supervisor)
+    }
+
+    /// Reads until `end` has come.
+    async fn read_to(stream: &mut (impl AsyncReadExt + Unpin), end: &str) -> String {
+        let mut read = String::new();
+        while !read.ends_with(end) {
+            read.push(char::from(stream.read_u8().await.unwrap()));
+        }
+        read
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_is_noticed_by_the_supervisor() {
+        let (address, mut supervisor) = engine().await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client
+            .write_all(b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let head = read_to(&mut supervisor, "\r\n\r\n").await;
+        assert!(head.starts_with("GET /inner?q HTTP/1.1\r\n"), "{head}");
+        let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n";
+        supervisor.write_all(answer).await.unwrap();
+        // The first piece is there although the answer is not at its end.
+        read_to(&mut client, "hi\r\n").await;
+        drop(client);
+        assert_eq!(supervisor.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_before_the_answer_is_noticed_too() {
+        let (address, mut supervisor) = engine().await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client
+            .write_all(b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        read_to(&mut supervisor, "\r\n\r\n").await;
+        drop(client);
+        assert_eq!(supervisor.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_upgraded_connection_carries_bytes_both_ways() {
+        let (address, mut supervisor) = engine().await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let head = read_to(&mut supervisor, "\r\n\r\n").await;
+        assert!(head.contains("upgrade: echo\r\n"), "{head}");
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nhello";
+        supervisor.write_all(answer).await.unwrap();
+        let head = read_to(&mut client, "hello").await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        client.write_all(b"ping").await.unwrap();
+        read_to(&mut supervisor, "ping").await;
+        supervisor.write_all(b"pong").await.unwrap();
+        read_to(&mut client, "pong").await;
+        drop(client);
+        assert_eq!(supervisor.read(&mut [0]).await.unwrap(), 0);
+    }
+}

@@ -15,6 +15,9 @@
 //! | `DELETE /{id}` | kills it; `{"running": false}` when everything in it and its folder is gone. Idempotent |
 //! | any `/{id}/port/{path}` | what its supervisor answers to `/{path}`, streamed both ways, upgrades included; 502 `{"error": "not listening", …}` where it does not run |
 //!
+//! An error on the way to a supervisor has the header `Sandbox-Engine-Error`; without it, the supervisor itself
+//! answered.
+//!
 //! # How a sandbox is made
 //!
 //! ```text

@@ -164,6 +164,7 @@ async fn a_sandbox_starts_once_and_ends_as_often_as_asked() {
         (answer.status, &answer.json()["error"]),
         (502, &json!("not listening"))
     );
+    assert!(answer.headers.contains_key("sandbox-engine-error"));
     engine.start_sandbox("a").await;
 }
 

@@ -73,6 +73,11 @@ impl Supervisor {
         self.child.id()
     }
 
+    /// The folder that has the workspace, the state and the socket.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
     }

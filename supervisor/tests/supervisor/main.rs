@@ -6,6 +6,7 @@
 mod harness;
 
 mod auth;
+mod boot;
 mod engine;
 mod files;
 mod workspace;
