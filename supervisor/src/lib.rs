@@ -28,6 +28,7 @@ pub mod error;
 pub mod files;
 mod json;
 pub mod logs;
+pub mod ready;
 mod response;
 pub mod rights;
 

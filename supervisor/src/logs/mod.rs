@@ -229,7 +229,9 @@ impl Ledger {
         format!("{}.{}.", self.0.boot, self.0.incarnation)
     }
 
-    fn cursor(&self, position: Position) -> Cursor {
+    /// The cursor of a position in this ledger.
+    #[must_use]
+    pub fn cursor(&self, position: Position) -> Cursor {
         Cursor {
             boot: self.0.boot.clone(),
             incarnation: self.0.incarnation,

@@ -51,6 +51,8 @@ struct Events {
 impl Events {
     async fn next(&mut self) -> Option<Bytes> {
         while self.buffer.len() < FRAME_BYTES {
+            // What is not selected makes no frame, and must not keep the thread from its other tasks.
+            tokio::task::consume_budget().await;
             match self.reader.step().await {
                 Step::Gap(bytes) => {
                     let at = self.reader.cursor().position;

@@ -2,6 +2,7 @@
 
 mod fan_out;
 mod forms;
+mod lines;
 mod pipes;
 mod resume;
 
