@@ -1,21 +1,26 @@
 //! The configuration: the only reader of the environment and of the arguments.
 
 mod command;
+mod own;
+mod token;
 mod wipe;
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sandbox_protocol::routes::{SUPERVISOR_PORT, TOKEN_VARIABLE};
+use sandbox_protocol::routes::TOKEN_VARIABLE;
 
 use crate::account::Account;
 use crate::boot::BootId;
 
+use own::Own;
+
 pub use command::{Command, EngineConfig, SandboxConfig};
+pub use token::Token;
 
 /// How one supervisor is to run.
 #[derive(Clone, Debug)]
@@ -78,46 +83,6 @@ impl Default for Limits {
     }
 }
 
-/// A bearer token. It is compared in constant time and never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-impl Token {
-    /// Takes `text` as a token: 16 or more visible ASCII characters. `name` is what it is called in an error.
-    pub fn new(name: &str, text: String) -> Result<Self, Invalid> {
-        if text.len() < 16 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Invalid::new(
-                name,
-                "is at least 16 visible ASCII characters",
-            ));
-        }
-        Ok(Self(text))
-    }
-
-    /// Whether `shown` is this token. Takes the same time wherever they differ.
-    #[must_use]
-    pub fn is(&self, shown: &[u8]) -> bool {
-        let mut difference = u8::from(shown.len() != self.0.len());
-        for (index, byte) in self.0.bytes().enumerate() {
-            difference |= byte ^ shown.get(index).copied().unwrap_or(0);
-        }
-        // The optimizer must not find out that a difference, once there, stays.
-        std::hint::black_box(difference) == 0
-    }
-
-    /// The token itself, to hand on.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
 /// A setting that cannot be used, and the rule that it breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
@@ -143,35 +108,11 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// The variables that are the supervisor's own. What it runs sees none of them.
-const OWN: [&str; 11] = [
-    TOKEN_VARIABLE,
-    "SANDBOX_PORT",
-    "SANDBOX_SOCKET",
-    "SANDBOX_WORKSPACE",
-    "SANDBOX_STATE",
-    "SANDBOX_HEARTBEAT",
-    "SANDBOX_USER",
-    "SANDBOX_MAX_PROCESSES",
-    "SANDBOX_MAX_SUBSCRIBERS",
-    "SANDBOX_LOG_TOTAL",
-    "SANDBOX_LOG_MEMORY",
-];
-
 impl Config {
     /// Reads the configuration from the variables of a container; those that are not the supervisor's own
     /// become [`Config::environment`].
     pub fn from_variables(mut variables: BTreeMap<OsString, OsString>) -> Result<Self, Invalid> {
-        let mut own = BTreeMap::new();
-        for name in OWN {
-            if let Some(value) = variables.remove(OsStr::new(name)) {
-                let value = value
-                    .into_string()
-                    .map_err(|_| Invalid::new(name, "is not UTF-8"))?;
-                own.insert(name, value);
-            }
-        }
-        let own = Own(own);
+        let own = Own::take(&mut variables)?;
         let boot =
             BootId::random().map_err(|error| Invalid::new("getrandom", error.to_string()))?;
         Ok(Self {
@@ -198,115 +139,11 @@ pub fn seal() -> Result<(), Invalid> {
         .map_err(|error| Invalid::new("PR_SET_DUMPABLE", error.to_string()))
 }
 
-/// The supervisor's own variables, read one by one.
-struct Own(BTreeMap<&'static str, String>);
-
-impl Own {
-    fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-
-    fn listen(&self) -> Result<Listen, Invalid> {
-        if let Some(path) = self.text("SANDBOX_SOCKET") {
-            return absolute("SANDBOX_SOCKET", path).map(Listen::Unix);
-        }
-        let port = match self.text("SANDBOX_PORT") {
-            None => SUPERVISOR_PORT,
-            Some(text) => text
-                .parse()
-                .map_err(|_| Invalid::new("SANDBOX_PORT", "is a port, 0 to 65535"))?,
-        };
-        // The platform dials the container's own address, so loopback alone would not do.
-        Ok(Listen::Tcp((Ipv4Addr::UNSPECIFIED, port).into()))
-    }
-
-    fn folder(&self, name: &'static str, default: &str) -> Result<PathBuf, Invalid> {
-        absolute(name, self.text(name).unwrap_or(default))
-    }
-
-    fn duration(&self, name: &'static str, default: Duration) -> Result<Duration, Invalid> {
-        let Some(text) = self.text(name) else {
-            return Ok(default);
-        };
-        let unit = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(unit);
-        let unit_ms = match unit {
-            "ms" => Some(1),
-            "s" => Some(1000),
-            "m" => Some(60_000),
-            _ => None,
-        };
-        let ms = unit_ms.and_then(|unit| number.parse::<u64>().ok()?.checked_mul(unit));
-        match ms {
-            Some(ms @ 1..=3_600_000) => Ok(Duration::from_millis(ms)),
-            _ => Err(Invalid::new(
-                name,
-                "is a duration like 500ms, 10s or 2m, at most an hour",
-            )),
-        }
-    }
-
-    fn number(&self, name: &'static str, default: u64, least: u64) -> Result<u64, Invalid> {
-        let Some(text) = self.text(name) else {
-            return Ok(default);
-        };
-        match text.parse() {
-            Ok(number) if number >= least => Ok(number),
-            _ => Err(Invalid::new(name, format!("is a number, at least {least}"))),
-        }
-    }
-
-    fn limits(&self) -> Result<Limits, Invalid> {
-        let default = Limits::default();
-        Ok(Limits {
-            processes: self.number("SANDBOX_MAX_PROCESSES", default.processes, 1)?,
-            subscribers: self.number("SANDBOX_MAX_SUBSCRIBERS", default.subscribers, 1)?,
-            all_log_bytes: self.number("SANDBOX_LOG_TOTAL", default.all_log_bytes, 1 << 20)?,
-            log_memory_bytes: self.number(
-                "SANDBOX_LOG_MEMORY",
-                default.log_memory_bytes,
-                1 << 20,
-            )?,
-            records: default.records,
-        })
-    }
-
-    /// `sandbox` by default. Only root can be another user, so without it everything runs as whoever runs us.
-    fn sandbox_user(&self) -> Result<Option<Account>, Invalid> {
-        let name = self.text("SANDBOX_USER");
-        if !rustix::process::geteuid().is_root() || name == Some("") {
-            return Ok(None);
-        }
-        let account = Account::named(name.unwrap_or("sandbox"))
-            .map_err(|error| Invalid::new("SANDBOX_USER", format!("/etc/passwd: {error}")))?;
-        match (account, name) {
-            (Some(account), _) => Ok(Some(account)),
-            (None, Some(name)) => Err(Invalid::new(
-                "SANDBOX_USER",
-                format!("there is no user {name}"),
-            )),
-            (None, None) => {
-                eprintln!("supervisor: there is no user `sandbox`: everything runs as root");
-                Ok(None)
-            }
-        }
-    }
-}
-
-fn absolute(name: &'static str, path: &str) -> Result<PathBuf, Invalid> {
-    if !path.starts_with('/') {
-        return Err(Invalid::new(name, "is an absolute path"));
-    }
-    Ok(PathBuf::from(path))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{Config, Listen, Token};
+    use super::{Config, Listen};
 
     const TOKEN: (&str, &str) = ("SANDBOX_TOKEN", "0123456789abcdef");
 
@@ -341,20 +178,5 @@ mod tests {
         assert_eq!(config.environment, [("LANG".into(), "C".into())].into());
         assert_eq!(config.heartbeat, Duration::from_millis(250));
         assert_eq!(config.listen, Listen::Tcp(([0, 0, 0, 0], 9711).into()));
-    }
-
-    #[test]
-    fn a_token_is_itself_only_and_never_printed() {
-        let token = Token::new("token", TOKEN.1.to_owned()).unwrap();
-        assert!(token.is(b"0123456789abcdef"));
-        for other in [
-            "",
-            "0123456789abcde",
-            "0123456789abcdef0",
-            "0123456789abcdeF",
-        ] {
-            assert!(!token.is(other.as_bytes()), "{other}");
-        }
-        assert!(!format!("{token:?}").contains("0123"));
     }
 }

@@ -1,6 +1,7 @@
 //! The workspace as a tar stream, in and out, with flat memory.
 
 mod hydrate;
+mod member;
 mod persist;
 mod tape;
 
