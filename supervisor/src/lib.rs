@@ -34,9 +34,10 @@ pub mod rights;
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 
 use axum::serve::ListenerExt;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::config::{Config, Listen};
 
@@ -85,12 +86,7 @@ pub async fn run(
     let app = api::router(api::State::new(config));
     match listener {
         Listener::Tcp(listener) => {
-            // An event is one small write, and the next may be long in coming: never wait to fill a packet.
-            let listener = listener.tap_io(|stream| {
-                if let Err(error) = stream.set_nodelay(true) {
-                    eprintln!("supervisor: TCP_NODELAY refused: {error}");
-                }
-            });
+            let listener = without_delay(listener);
             axum::serve(listener, app)
                 .with_graceful_shutdown(shutdown)
                 .await
@@ -101,4 +97,15 @@ pub async fn run(
                 .await
         }
     }
+}
+
+/// `listener`, whose connections send at once: an event is one small write, and the next may be long in coming.
+pub(crate) fn without_delay(
+    listener: TcpListener,
+) -> impl axum::serve::Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            eprintln!("supervisor: TCP_NODELAY refused: {error}");
+        }
+    })
 }

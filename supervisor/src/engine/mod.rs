@@ -2,8 +2,8 @@
 //!
 //! `sandbox-supervisor engine --listen 127.0.0.1:0 --state <folder>` prints one line when it is ready,
 //! `engine listening on http://127.0.0.1:<port>`, and runs one supervisor per sandbox id. It ends, and all
-//! sandboxes and their folders with it, on SIGINT or SIGTERM, and when the standard input that brought its
-//! secret is closed.
+//! sandboxes and their folders with it, on SIGINT or SIGTERM, and when whoever started it goes: the standard
+//! input that brought its secret is closed then, and without one the kernel tells.
 //!
 //! Every request shows `Sandbox-Engine-Secret: <secret>` (`SANDBOX_ENGINE_SECRET`, else the first line of the
 //! standard input) and a loopback `Host`. `Authorization` is left for the supervisor's own token.
@@ -73,8 +73,8 @@ async fn run(mut config: EngineConfig) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (secret, orphaned) = match config.secret.take() {
         Some(secret) => {
-            let parent = rustix::process::Signal::TERM;
-            rustix::process::set_parent_process_death_signal(Some(parent))?;
+            let signal = rustix::process::Signal::TERM;
+            rustix::process::set_parent_process_death_signal(Some(signal))?;
             (secret, oneshot::channel().1)
         }
         None => secret_from_stdin()?,
@@ -83,6 +83,7 @@ async fn run(mut config: EngineConfig) -> io::Result<()> {
     let address = listener.local_addr()?;
     let sandboxes = Sandboxes::new(config).await?;
     let app = api::router(sandboxes.clone(), secret);
+    let listener = crate::without_delay(listener);
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     println!("engine listening on http://{address}");
     tokio::select! {

@@ -85,7 +85,24 @@ fn trim_slashes(mut path: &[u8]) -> &[u8] {
 mod tests {
     use std::os::unix::ffi::OsStrExt;
 
+    use proptest::prelude::*;
+
     use super::WorkspacePath;
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_for_is_refused_or_relative(
+            url in "(workspace)?(/|%2[fF]|%2[eE]|\\.|a|%|%00|é){0,12}"
+        ) {
+            if let Ok(path) = WorkspacePath::from_url(&url) {
+                prop_assert!(path.as_path().is_relative(), "{}", path);
+                if let Ok((folder, name)) = path.split() {
+                    prop_assert!(folder.is_relative());
+                    prop_assert!(!name.as_bytes().contains(&b'/') && name != "..");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_path_is_decoded_once_and_may_be_any_bytes() {
