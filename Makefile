@@ -69,9 +69,14 @@ $(NODE_MODULES): package.json package-lock.json
 # faster. A registry mirror may lack a version that the tool's own lock file names: then cargo resolves anew.
 define install_tool
 $(call say,'$(1) $(2): a minute or two$(comma) once')
-@flags="--debug --root $(DEV)/$(3)-$(2) --target-dir $(DEV)/target --version $(2) --bin $(3)"; \
+@set -e; environment="$$($(environment))"; eval "$$environment"; \
+  flags="--debug --root $(DEV)/$(3)-$(2) --target-dir $(DEV)/target --version $(2) --bin $(3)"; \
   cargo install --locked $$flags $(1) || cargo install $$flags $(1)
 endef
+
+# What prints the variables that a tool is installed with.
+environment := true
+$(WORKER_BUILD): environment = dev/openssl.sh $(DEV)/openssl
 
 $(WASM_BINDGEN): | $(TOOLCHAIN)
 	$(call install_tool,wasm-bindgen-cli,$(WASM_BINDGEN_VERSION),wasm-bindgen)
