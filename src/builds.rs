@@ -96,7 +96,10 @@ fn stream(
 ) -> Result<Response> {
     let (body, sink) = platform::channel();
     let format = request.format;
+    let live = live(core, build);
     let follow = Follow {
+        feeding: live.as_ref().map(Live::feed),
+        live,
         core: Rc::clone(core),
         build: build.to_string(),
         request,

@@ -8,7 +8,7 @@ use sandbox_protocol::log::{Format, LogEvent, LogRequest};
 use sandbox_protocol::sse::HEARTBEAT;
 
 use crate::client::Failure;
-use crate::guard::{Live, closing_cursor};
+use crate::guard::{Feeding, Live, closing_cursor};
 use crate::kept_log::{Broken, KeptLog, write_event};
 use crate::platform::{Refused, Sink, within};
 use crate::sandbox::Core;
@@ -21,6 +21,10 @@ pub(crate) struct Follow {
     pub(crate) sink: Sink,
     /// The seat of the client whose going away counts, if this is that client.
     pub(crate) seat: Option<u64>,
+    /// The build's task, while one of this isolate tends it.
+    pub(crate) live: Option<Rc<Live>>,
+    /// Held from the beginning, so that the container stays until this client has read the log.
+    pub(crate) feeding: Option<Feeding>,
 }
 
 /// How a feed from the container ended.
@@ -37,9 +41,8 @@ enum Fed {
 
 impl Follow {
     /// Feeds the client until the build has ended, or until either side is gone.
-    pub(crate) async fn run(self) {
-        let live = self.core.live.borrow().clone();
-        let live = live.filter(|live| live.id.as_str() == self.build);
+    pub(crate) async fn run(mut self) {
+        let live = self.live.take();
         let outcome = match &live {
             Some(live) => self.follow_live(live).await,
             None => self.replay().await,
@@ -60,13 +63,15 @@ impl Follow {
         }
     }
 
-    async fn follow_live(&self, live: &Rc<Live>) -> Result<(), Broken> {
+    async fn follow_live(&mut self, live: &Rc<Live>) -> Result<(), Broken> {
         let started = self.wait_with_heartbeats(live.started.clone()).await?;
         if started.is_err() {
             self.wait_with_heartbeats(live.ended.clone()).await?;
             return self.replay().await;
         }
-        match self.feed(live).await {
+        let fed = self.feed().await;
+        drop(self.feeding.take());
+        match fed {
             Fed::ToTheEnd => {
                 let (build, _) = self.wait_with_heartbeats(live.ended.clone()).await?;
                 self.close(&build).await
@@ -88,7 +93,7 @@ impl Follow {
 
     /// Has the platform move the log from the container to the client. What the end of that means is
     /// never inferred from the streams: the supervisor is asked, then the client is tried.
-    async fn feed(&self, live: &Rc<Live>) -> Fed {
+    async fn feed(&self) -> Fed {
         let Ok(Some(present)) = self.core.running_life().await else {
             return Fed::Unavailable;
         };
@@ -99,7 +104,6 @@ impl Follow {
             Ok(answer) => answer,
             Err(Failure::Silent(_) | Failure::Refused(_)) => return Fed::Unavailable,
         };
-        let feeding = live.feed();
         // 204: the client has seen the exit already, and waits for the closing event.
         if answer.status_code() != 204 {
             let Ok(body) = native_body(&mut answer) else {
@@ -109,7 +113,6 @@ impl Follow {
             let _ = self.sink.pipe(body).await;
         }
         let process = client.process(&self.build).await;
-        drop(feeding);
         if process.is_ok_and(|process| process.status.is_final()) {
             return Fed::ToTheEnd;
         }

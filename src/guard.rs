@@ -504,7 +504,6 @@ impl Guard {
                 written.map_err(Failure::Refused)?;
             }
             if !fresh || piece.to == piece.end {
-                self.row.record.log_complete = piece.to == piece.end;
                 return Ok(());
             }
         }
@@ -592,13 +591,11 @@ impl Guard {
             worker::console_warn!("the tree of {id} goes with its container: {failure:?}");
         }
         match within(LAST_SAVE_MS, self.save(client)).await {
-            Some(Ok(())) => {}
+            Some(Ok(())) => self.row.record.log_complete = true,
             Some(Err(failure)) => {
-                self.row.record.log_complete = false;
                 worker::console_warn!("the log of {id} is incomplete: {failure:?}");
             }
             None => {
-                self.row.record.log_complete = false;
                 worker::console_warn!("the log of {id} is incomplete: no end in {LAST_SAVE_MS} ms");
             }
         }
