@@ -151,8 +151,10 @@ fn first_process(
         unshare(UnshareFlags::NEWNS).map_err(during("unshare the mount namespace"))?;
         root::enter(folder).map_err(during("build the sandbox's root"))?;
     }
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let null = rustix::fs::open("/dev/null", flags, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
+    drop(null);
     let Some(token) = orders.token else {
         return Ok(());
     };
@@ -166,7 +168,8 @@ fn first_process(
         config.listen = Listen::Unix(Path::new(root::PRIVATE).join(SOCKET));
         config.state_dir = Path::new(root::PRIVATE).join("state");
     } else {
-        let private = rustix::fs::open(folder.private(), OFlags::PATH, Mode::empty())?;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let private = rustix::fs::open(folder.private(), flags, Mode::empty())?;
         // By its number, for the path may be longer than a socket's may be. It stays open as long as we live.
         let private_fd = private.into_raw_fd();
         config.listen = Listen::Unix(format!("/proc/self/fd/{private_fd}/{SOCKET}").into());
