@@ -52,10 +52,10 @@ pub use store::{Caps, Store};
 pub use stream::{Form, stream};
 
 /// What one ledger keeps in memory before its oldest blocks move to disk, in bytes.
-const LEDGER_MEMORY_BYTES: u64 = 1 << 20;
+const LEDGER_MEMORY_BYTES: u64 = 4 << 20;
 
 /// What one ledger has in memory at most; beyond it the process waits for the disk.
-const LEDGER_MEMORY_MAX_BYTES: u64 = 4 * LEDGER_MEMORY_BYTES;
+const LEDGER_MEMORY_MAX_BYTES: u64 = 2 * LEDGER_MEMORY_BYTES;
 
 /// Followers of one ledger at the same time.
 pub const MAX_FOLLOWERS: u64 = 256;

@@ -219,8 +219,8 @@ async fn what_moved_to_disk_is_read_byte_for_byte() {
         out(&ledger, i64::from(ms), &line);
         expected.extend_from_slice(&line);
     }
-    spilled_to(&fixture.store, 1 << 20).await;
-    assert!(ledger.0.sequence().bytes().1 > 4 << 20);
+    spilled_to(&fixture.store, super::super::LEDGER_MEMORY_BYTES).await;
+    assert!(ledger.0.sequence().bytes().1 > 1 << 20);
     let mut early = reader(&ledger);
     assert!(read_now(&mut early).await == (expected.clone(), 0));
     // From the middle of an entry that lies on disk.
@@ -279,7 +279,7 @@ async fn on_a_disk_that_takes_nothing_the_newest_stays_and_the_gap_is_told() {
         out(&ledger, ms, vec![b'x'; 10_000]);
         ledger.room().await;
     }
-    spilled_to(&fixture.store, 1 << 20).await;
+    spilled_to(&fixture.store, super::super::LEDGER_MEMORY_BYTES).await;
     let (rest, gone) = read_now(&mut reader(&ledger)).await;
     assert_eq!(rest.len() as u64 + gone, 10_000_000);
     assert!(rest.len() > 256 << 10 && gone > 0);
