@@ -41,6 +41,8 @@ pub fn launch(
     config: SandboxConfig,
     supervise: impl FnOnce(Config) -> io::Result<()>,
 ) -> io::Result<()> {
+    // Started by way of a link, we would go by the link's name.
+    rustix::thread::set_name(c"supervisor")?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     let orders: Orders = serde_json::from_str(&line)?;
