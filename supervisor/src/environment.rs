@@ -1,7 +1,7 @@
 //! The variables under everything that is started: the container's, then the sandbox's options.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sandbox_protocol::process::Environment;
@@ -14,9 +14,13 @@ pub struct Variables {
 }
 
 impl Variables {
-    /// The container's variables, without any of the sandbox's yet.
+    /// The container's variables, without any of the sandbox's yet. What a login sets is left out: it is of
+    /// the user that the container was started as.
     #[must_use]
-    pub fn new(container: BTreeMap<OsString, OsString>) -> Self {
+    pub fn new(mut container: BTreeMap<OsString, OsString>) -> Self {
+        for name in ["HOME", "USER", "LOGNAME", "SHELL"] {
+            container.remove(OsStr::new(name));
+        }
         Self {
             container: Arc::new(container),
             sandbox: Arc::default(),

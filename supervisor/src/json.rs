@@ -15,7 +15,6 @@ pub(crate) struct Body<T>(pub(crate) T);
 
 /// The same for a body that may be absent: nothing sent is the default, whatever the media type.
 #[derive(Debug)]
-#[allow(dead_code, reason = "taken by the routes whose body may be absent")]
 pub(crate) struct BodyOrDefault<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {

@@ -5,6 +5,8 @@
 //! `main` reads the configuration, wipes it from where others could read it, forks the zygote while there
 //! is one thread, and only then builds the runtime and calls [`run`]. From there on:
 //!
+//! - [`process`] starts what is asked for through the zygote, keeps each tree together and ends it whole.
+//!   [`init`] reaps what is left to us and nobody else waits for a child.
 //! - [`files`] and [`archive`] work in the workspace with the sandbox user's rights, on threads of their own
 //!   ([`rights`]); the kernel decides, as it opens, whether a path stays inside.
 //! - [`api`] turns a request into a call on a handle and a handle's answer into a response. Every call shows
@@ -26,8 +28,10 @@ pub mod engine;
 pub mod environment;
 pub mod error;
 pub mod files;
+pub mod init;
 mod json;
 pub mod logs;
+pub mod process;
 pub mod ready;
 mod response;
 pub mod rights;
@@ -35,11 +39,18 @@ pub mod rights;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::config::{Config, Listen};
+use crate::init::Reaper;
+use crate::process::spawn::Spawner;
+use crate::process::zygote::Zygote;
 
 /// A socket that is bound and listens.
 #[derive(Debug)]
@@ -76,26 +87,54 @@ impl Listener {
     }
 }
 
-/// Serves the API on `listener` until `shutdown` resolves; then accepts no more, ends what runs and
-/// returns when the last answer is out.
+/// How long answers may go on after the last tree is gone.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Serves the API on `listener` until `shutdown` resolves; then accepts no more, ends every tree within its
+/// grace, and returns when the last answer is out. Processes are started through `zygote`.
 pub async fn run(
     listener: Listener,
     config: Config,
+    zygote: Zygote,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let app = api::router(api::State::new(config));
-    match listener {
-        Listener::Tcp(listener) => {
-            let listener = without_delay(listener);
-            axum::serve(listener, app)
-                .with_graceful_shutdown(shutdown)
-                .await
+    let spawner = Spawner::new(zygote, Reaper::start()?)?;
+    let state = api::State::new(config, spawner)?;
+    let app = api::router(state.clone());
+    let (stopping, stopped) = oneshot::channel::<()>();
+    let no_more = async {
+        // Both ways it is time to stop.
+        let _ = stopped.await;
+    };
+    let server = async {
+        match listener {
+            Listener::Tcp(listener) => {
+                let server = axum::serve(without_delay(listener), app);
+                server.with_graceful_shutdown(no_more).await
+            }
+            Listener::Unix(listener) => {
+                let server = axum::serve(listener, app);
+                server.with_graceful_shutdown(no_more).await
+            }
         }
-        Listener::Unix(listener) => {
-            axum::serve(listener, app)
-                .with_graceful_shutdown(shutdown)
-                .await
+    };
+    let mut server = pin!(server);
+    tokio::select! {
+        result = &mut server => return result,
+        () = shutdown => drop(stopping),
+    }
+    let mut ending = pin!(state.end());
+    let result = tokio::select! {
+        result = &mut server => Some(result),
+        () = &mut ending => None,
+    };
+    match result {
+        Some(result) => {
+            ending.await;
+            result
         }
+        // One who holds a connection open does not hold up the container.
+        None => timeout(LAST_ANSWERS, server).await.unwrap_or(Ok(())),
     }
 }
 

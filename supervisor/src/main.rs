@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
 use sandbox_supervisor::config::{Command, Config};
+use sandbox_supervisor::process::zygote::{self, Zygote};
 use sandbox_supervisor::{Listener, boot, engine};
 
 fn main() -> ExitCode {
@@ -39,18 +40,20 @@ fn supervise(config: Config) -> io::Result<()> {
         eprintln!("supervisor: restarted in a container whose processes are gone; leaving");
         return Ok(());
     }
+    // While there is one thread.
+    let zygote = zygote::fork()?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(serve(config))
+        .block_on(serve(config, zygote))
 }
 
-async fn serve(config: Config) -> io::Result<()> {
+async fn serve(config: Config, zygote: Zygote) -> io::Result<()> {
     let listener = Listener::bind(&config.listen).await?;
     println!("listening on {}", listener.address()?);
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    sandbox_supervisor::run(listener, config, async move {
+    sandbox_supervisor::run(listener, config, zygote, async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -1,12 +1,15 @@
 //! The API over HTTP: a file per resource, one check of the token, one way from an error to a response.
 
 mod environment;
+mod exec;
 mod files;
 mod health;
 mod limits;
+mod processes;
 mod query;
 mod workspace;
 
+use std::io;
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,14 +23,12 @@ use crate::config::Config;
 use crate::environment::Variables;
 use crate::error::Error;
 use crate::files::Files;
+use crate::json::{Body, BodyOrDefault};
+use crate::logs::{Caps, Store};
+use crate::process::spawn::Spawner;
+use crate::process::table::Table;
 use crate::response;
 use crate::rights::Rights;
-
-#[allow(
-    unused_imports,
-    reason = "taken by the routes whose body may be absent"
-)]
-use crate::json::{Body, BodyOrDefault};
 
 /// What every route can reach. A cheap clone.
 #[derive(Clone, Debug)]
@@ -38,21 +39,43 @@ pub struct State {
     pub boot: BootId,
     /// The variables under everything that is started.
     pub variables: Variables,
+    /// What runs and ran.
+    pub table: Table,
+    /// What it printed.
+    pub store: Store,
     /// The workspace.
     pub files: Files,
 }
 
 impl State {
-    /// The state of a boot that begins.
-    #[must_use]
-    pub fn new(config: Config) -> Self {
+    /// The state of a boot that begins. An error if the folder of the logs cannot be made.
+    pub fn new(config: Config, spawner: Spawner) -> io::Result<Self> {
         let rights = Rights::of(config.sandbox_user.as_ref());
-        Self {
+        let config = Arc::new(config);
+        let variables = Variables::new(config.environment.clone());
+        let caps = Caps {
+            total_bytes: config.limits.all_log_bytes,
+            memory_bytes: config.limits.log_memory_bytes,
+            followers: config.limits.subscribers,
+        };
+        let store = Store::new(config.state_dir.join("logs"), caps)?;
+        Ok(Self {
             files: Files::new(config.workspace.clone(), rights),
             boot: config.boot.clone(),
-            variables: Variables::new(config.environment.clone()),
-            config: Arc::new(config),
+            table: Table::new(spawner, store.clone(), config.clone(), variables.clone()),
+            store,
+            variables,
+            config,
+        })
+    }
+
+    /// Ends every process, then every log: each stream has its true last event by then.
+    pub async fn end(&self) {
+        let receipt = self.table.shutdown().await;
+        if !receipt.survivors.is_empty() {
+            eprintln!("supervisor: live on: {:?}", receipt.survivors);
         }
+        self.store.close();
     }
 }
 
@@ -62,6 +85,8 @@ pub fn router(state: State) -> Router {
         .merge(health::routes())
         .merge(environment::routes())
         .merge(limits::routes())
+        .merge(processes::routes())
+        .merge(exec::routes())
         .merge(files::routes())
         .merge(workspace::routes())
         .fallback(response::no_route)

@@ -1,0 +1,265 @@
+//! From a launch to an executing process, by way of the zygote. Nothing here forks.
+
+use std::collections::HashSet;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::pipe::PipeFlags;
+use rustix::process::Pid;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::RwLock;
+
+use super::launch::Launch;
+use super::procfs;
+use super::report::{Failure, Report, Reports};
+use super::zygote::{DESCRIPTORS, Zygote};
+use crate::init::Reaper;
+
+/// Starts processes. A cheap clone.
+#[derive(Clone, Debug)]
+pub struct Spawner(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Where requests to the zygote go.
+    socket: UnixStream,
+    /// The zygote itself: a child of ours that is nobody's orphan.
+    zygote: Pid,
+    /// What a process reads that reads nothing.
+    null: OwnedFd,
+    /// Who learns how those ended whom we reap.
+    reaper: Reaper,
+    /// Which of our children are not orphans.
+    owned: Mutex<HashSet<Pid>>,
+    /// Read while a shim may exist that is not in `owned` yet; written by whoever looks for orphans.
+    arriving: RwLock<()>,
+}
+
+/// A process that executes.
+#[derive(Debug)]
+pub(super) struct Started {
+    /// Its shim.
+    pub(super) shim: Pid,
+    /// The process.
+    pub(super) root: Pid,
+    /// A moment before it was made.
+    pub(super) since: Instant,
+    /// What the shim goes on to tell.
+    pub(super) reports: Reports,
+}
+
+/// Why a process does not execute. Nothing is left of it.
+#[derive(Debug)]
+pub enum SpawnError {
+    /// A step before the program failed.
+    Refused(Failure),
+    /// Its shim or the zygote ended before it could tell.
+    Vanished,
+    /// The request could not be made.
+    Io(io::Error),
+}
+
+impl<E: Into<io::Error>> From<E> for SpawnError {
+    fn from(error: E) -> Self {
+        Self::Io(error.into())
+    }
+}
+
+impl Spawner {
+    /// Starts processes through `zygote`. Called within the runtime.
+    pub fn new(zygote: Zygote, reaper: Reaper) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&zygote.socket, true)?;
+        let socket = std::os::unix::net::UnixStream::from(zygote.socket);
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self(Arc::new(Inner {
+            socket: UnixStream::from_std(socket)?,
+            zygote: zygote.pid,
+            null,
+            reaper,
+            owned: Mutex::default(),
+            arriving: RwLock::default(),
+        })))
+    }
+
+    /// Starts `launch` on these three descriptors and waits until it executes. Not cancel safe: a start that is not waited
+    /// for would have no owner, so callers run this in a task of its own.
+    pub(super) async fn spawn(
+        &self,
+        launch: &Launch,
+        descriptors: [BorrowedFd<'_>; 3],
+    ) -> Result<Started, SpawnError> {
+        let since = Instant::now();
+        let file = rustix::fs::memfd_create("launch", MemfdFlags::CLOEXEC)?;
+        write_all(&file, &launch.encode())?;
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let mut reports = Reports::new(reader)?;
+        let arriving = self.0.arriving.read().await;
+        let [stdin, stdout, stderr] = descriptors;
+        self.send([file.as_fd(), stdin, stdout, stderr, writer.as_fd()])
+            .await?;
+        drop((file, writer));
+        let shim = match reports.next().await? {
+            Some(Report::Shim(shim)) => shim,
+            Some(Report::Failed(failure)) => return Err(SpawnError::Refused(failure)),
+            _ => return Err(SpawnError::Vanished),
+        };
+        self.owned().insert(shim);
+        drop(arriving);
+        let refused = match reports.next().await {
+            Ok(Some(Report::Started(root))) => {
+                return Ok(Started {
+                    shim,
+                    root,
+                    since,
+                    reports,
+                });
+            }
+            Ok(Some(Report::Failed(failure))) => SpawnError::Refused(failure),
+            Ok(_) => SpawnError::Vanished,
+            Err(error) => SpawnError::Io(error),
+        };
+        self.disown(shim);
+        Err(refused)
+    }
+
+    /// `/dev/null`.
+    pub(super) fn null(&self) -> BorrowedFd<'_> {
+        self.0.null.as_fd()
+    }
+
+    /// How those ended whom we reap.
+    pub(super) fn reaper(&self) -> &Reaper {
+        &self.0.reaper
+    }
+
+    /// Counts `pid`, a child of ours, among those that are nobody's orphans.
+    pub(super) fn own(&self, pid: Pid) {
+        self.owned().insert(pid);
+    }
+
+    /// Takes back [`Spawner::own`], and what a spawn did for its shim.
+    pub(super) fn disown(&self, pid: Pid) {
+        self.owned().remove(&pid);
+    }
+
+    /// Our children that belong to nobody: what a killed shim left. `root`, itself owned, is looked at as one
+    /// of them. A shim that is just arriving may be among them, so whoever means them harm calls
+    /// [`Spawner::nobody_arrives`] first.
+    pub(super) fn orphans(&self, root: Pid) -> Vec<Pid> {
+        let children = procfs::children(rustix::process::getpid());
+        let owned = self.owned();
+        let orphan = |pid: &Pid| *pid != self.0.zygote && !owned.contains(pid);
+        children
+            .into_iter()
+            .filter(|pid| *pid == root || orphan(pid))
+            .collect()
+    }
+
+    /// Waits until no shim is arriving, and keeps others from it while the guard lives. Blocks.
+    pub(super) fn nobody_arrives(&self) -> impl Drop + '_ {
+        self.0.arriving.blocking_write()
+    }
+
+    fn owned(&self) -> MutexGuard<'_, HashSet<Pid>> {
+        self.0.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send(&self, descriptors: [BorrowedFd<'_>; DESCRIPTORS]) -> io::Result<()> {
+        let socket = &self.0.socket;
+        socket
+            .async_io(Interest::WRITABLE, || {
+                let mut space =
+                    [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+                let mut control = SendAncillaryBuffer::new(&mut space);
+                if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+                    return Err(io::Error::from(io::ErrorKind::InvalidInput));
+                }
+                let flags = SendFlags::NOSIGNAL;
+                rustix::net::sendmsg(socket, &[IoSlice::new(&[0])], &mut control, flags)?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let count = rustix::io::write(file, bytes)?;
+        bytes = &bytes[count..];
+    }
+    Ok(())
+}
+
+/// The pipes between a process and the supervisor.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    /// What the process gets, until it is started.
+    theirs: Theirs,
+    /// What stays here.
+    pub(super) ours: Ours,
+}
+
+#[derive(Debug)]
+struct Theirs {
+    stdin: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+}
+
+/// The supervisor's ends.
+#[derive(Debug)]
+pub(super) struct Ours {
+    /// Writes what the process reads, if it reads a pipe.
+    pub(super) stdin: Option<OwnedFd>,
+    /// Reads what it prints.
+    pub(super) stdout: OwnedFd,
+    /// Reads what it prints on standard error, unless that goes to `stdout`.
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+impl Pipes {
+    /// Makes them: one for standard input if `stdin`, one for standard error unless `merge`.
+    pub(super) fn new(stdin: bool, merge: bool) -> io::Result<Self> {
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+        let (stdin_reader, stdin_writer) = stdin.then(pipe).transpose()?.unzip();
+        let (stdout_reader, stdout_writer) = pipe()?;
+        let (stderr_reader, stderr_writer) = (!merge).then(pipe).transpose()?.unzip();
+        Ok(Self {
+            theirs: Theirs {
+                stdin: stdin_reader,
+                stdout: stdout_writer,
+                stderr: stderr_writer,
+            },
+            ours: Ours {
+                stdin: stdin_writer,
+                stdout: stdout_reader,
+                stderr: stderr_reader,
+            },
+        })
+    }
+
+    /// Starts `launch` on these pipes and keeps only our ends.
+    pub(super) async fn spawn(
+        self,
+        spawner: &Spawner,
+        launch: &Launch,
+    ) -> Result<(Started, Ours), SpawnError> {
+        let Theirs {
+            stdin,
+            stdout,
+            stderr,
+        } = &self.theirs;
+        let stdin = stdin.as_ref().map_or(spawner.null(), AsFd::as_fd);
+        let stderr = stderr.as_ref().unwrap_or(stdout).as_fd();
+        let started = spawner
+            .spawn(launch, [stdin, stdout.as_fd(), stderr])
+            .await?;
+        Ok((started, self.ours))
+    }
+}

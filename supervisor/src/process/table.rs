@@ -1,0 +1,344 @@
+//! The table: every process by its name, how many there may be, and which records are kept.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::rand::GetRandomFlags;
+use sandbox_protocol::error::{ErrorBody, ErrorCode};
+use sandbox_protocol::process::{
+    Command, Environment, Kill, KillAllReceipt, KillReceipt, Member, ProcessSpec,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::launch::Launch;
+use super::spawn::Spawner;
+use super::state::{Cause, Phase};
+use super::stdin::Stdin;
+use super::task::{KILL, TERMINATE, Task};
+use super::user::User;
+use super::{Process, Record, Snapshot};
+use crate::config::Config;
+use crate::environment::Variables;
+use crate::error::Error;
+use crate::logs::{self, Store};
+
+/// Every process of a supervisor. A cheap clone.
+#[derive(Clone, Debug)]
+pub struct Table(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pub(super) spawner: Spawner,
+    store: Store,
+    config: Arc<Config>,
+    variables: Variables,
+    records: Mutex<Records>,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    by_id: HashMap<String, Process>,
+    /// The finished ones whose trees are gone, oldest first.
+    finished: VecDeque<Process>,
+    /// How many trees live, one-time commands included.
+    running: u64,
+    /// How many processes there ever were.
+    incarnations: u64,
+    /// The container stops: nothing is started any more.
+    stopping: bool,
+}
+
+impl Table {
+    /// An empty table, whose processes are started by `spawner` and print into `store`.
+    #[must_use]
+    pub fn new(spawner: Spawner, store: Store, config: Arc<Config>, variables: Variables) -> Self {
+        Self(Arc::new(Inner {
+            spawner,
+            store,
+            config,
+            variables,
+            records: Mutex::default(),
+        }))
+    }
+
+    /// Starts a process and waits until it executes; `false` beside it if it ran already.
+    ///
+    /// A named one that runs is answered with itself, or refused (`PROCESS_ALREADY_EXISTS`) if it was started
+    /// by another request. A start that fails (`INVALID_CWD`, `INVALID_COMMAND`, `SPAWN_FAILED`,
+    /// `TOO_MANY_PROCESSES`) leaves no record. A start goes on when it is not awaited any more.
+    pub async fn start(&self, spec: ProcessSpec) -> Result<(Process, bool), Error> {
+        let launch = self.launch(&spec.command, &spec.cwd, &spec.env, spec.user.as_deref())?;
+        let id = match &spec.id {
+            Some(id) => id.as_str().to_owned(),
+            None => generated_id()?,
+        };
+        let (process, created) = self.enter(id, spec, launch)?;
+        process.started().await?;
+        Ok((process, created))
+    }
+
+    /// The process of this name. `PROCESS_NOT_FOUND`.
+    pub fn get(&self, id: &str) -> Result<Process, Error> {
+        self.records()
+            .by_id
+            .get(id)
+            .cloned()
+            .ok_or_else(|| not_found(id))
+    }
+
+    /// All of them, oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Process> {
+        let mut all: Vec<Process> = self.records().by_id.values().cloned().collect();
+        all.sort_unstable_by_key(|process| process.0.incarnation);
+        all
+    }
+
+    /// Kills the process as a kill does by default, then forgets it. It stays if somebody survives.
+    pub async fn delete(&self, id: &str) -> Result<KillReceipt, Error> {
+        let process = self.get(id)?;
+        let receipt = process.kill(Kill::default()).await?;
+        let mut records = self.records();
+        let same = |other: &Process| other.0.incarnation == process.0.incarnation;
+        if records.by_id.get(id).is_some_and(same) {
+            records.by_id.remove(id);
+        }
+        records.finished.retain(|other| !same(other));
+        drop(records);
+        process.ledger().remove();
+        Ok(receipt)
+    }
+
+    /// Kills every tree, all at once, as a kill does by default. Goes on when it is not awaited any more.
+    pub async fn kill_all(&self) -> KillAllReceipt {
+        self.end_all(Cause::Kill).await
+    }
+
+    /// Starts nothing any more, and ends every tree, within the grace of a kill.
+    pub async fn shutdown(&self) -> KillAllReceipt {
+        self.records().stopping = true;
+        self.end_all(Cause::Stop).await
+    }
+
+    async fn end_all(&self, cause: Cause) -> KillAllReceipt {
+        let mut receipt = KillAllReceipt::default();
+        let mut ends = JoinSet::new();
+        for process in self.list() {
+            receipt.killed += u32::from(!process.is_over());
+            // Detached from whoever asks: `end` goes on by itself.
+            ends.spawn(async move { process.end(TERMINATE, Some(cause)).await.survivors });
+        }
+        while let Some(survivors) = ends.join_next().await {
+            let survivors: Vec<Member> =
+                survivors.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            receipt.survivors.extend(survivors);
+        }
+        receipt
+    }
+
+    /// Enters a process and begins it, or finds the one that runs.
+    fn enter(
+        &self,
+        id: String,
+        spec: ProcessSpec,
+        launch: Launch,
+    ) -> Result<(Process, bool), Error> {
+        let mut records = self.records();
+        let previous = records.by_id.get(&id).cloned();
+        if let Some(running) = previous.as_ref().filter(|process| !process.is_over()) {
+            if running.spec().same_process(&spec) {
+                return Ok((running.clone(), false));
+            }
+            return Err(exists(&id));
+        }
+        let place = self.place(&mut records)?;
+        records.incarnations += 1;
+        let incarnation = records.incarnations;
+        let (publish, snapshot) = watch::channel(Snapshot {
+            phase: Phase::Starting,
+            restarts: 0,
+            end_time: None,
+            matched: false,
+            tree: None,
+            refused: None,
+        });
+        let (asks, asked) = mpsc::unbounded_channel();
+        let boot = self.0.config.boot.as_str();
+        let log_bytes = spec.limits.log_bytes;
+        let process = Process(Arc::new(Record {
+            ledger: self.0.store.ledger(&id, boot, incarnation, log_bytes),
+            id: id.clone(),
+            incarnation,
+            spec,
+            boot: boot.to_owned(),
+            start_time: logs::now(),
+            stdin: Stdin::default(),
+            snapshot,
+            asks,
+        }));
+        records.by_id.insert(id, process.clone());
+        drop(records);
+        let spawner = self.0.spawner.clone();
+        let task = Task::new(process.clone(), launch, spawner, asked, publish);
+        tokio::spawn(self.clone().own(task, process.clone(), previous, place));
+        Ok((process, true))
+    }
+
+    /// Sees a process through: what the one before it under its name left goes first; a start that fails
+    /// puts that record back; an end makes this one of the finished.
+    async fn own(self, task: Task, process: Process, previous: Option<Process>, place: Place) {
+        if let Some(previous) = &previous {
+            previous.end(KILL, Some(Cause::Kill)).await;
+        }
+        let result = task.run().await;
+        drop(place);
+        let mut records = self.records();
+        match (result, previous) {
+            (Ok(()), previous) => {
+                records.finished.push_back(process);
+                self.forget_oldest(&mut records, previous);
+            }
+            (Err(_), Some(previous)) => {
+                records.by_id.insert(process.id().to_owned(), previous);
+                process.ledger().remove();
+            }
+            (Err(_), None) => {
+                records.by_id.remove(process.id());
+                process.ledger().remove();
+            }
+        }
+    }
+
+    fn forget_oldest(&self, records: &mut Records, previous: Option<Process>) {
+        if let Some(previous) = previous {
+            records
+                .finished
+                .retain(|process| process.0.incarnation != previous.0.incarnation);
+            previous.ledger().remove();
+        }
+        while records.finished.len() as u64 > self.0.config.limits.records {
+            let Some(oldest) = records.finished.pop_front() else {
+                return;
+            };
+            records.by_id.remove(oldest.id());
+            oldest.ledger().remove();
+        }
+    }
+
+    /// A place among the running, given back when it is dropped. `TOO_MANY_PROCESSES`.
+    pub(super) fn take_place(&self) -> Result<Place, Error> {
+        self.place(&mut self.records())
+    }
+
+    fn place(&self, records: &mut Records) -> Result<Place, Error> {
+        if records.stopping {
+            return Err(ErrorBody::new(
+                ErrorCode::OperationInterrupted,
+                "the container is being stopped",
+            )
+            .into());
+        }
+        let most = self.0.config.limits.processes;
+        if records.running >= most {
+            return Err(ErrorBody::new(
+                ErrorCode::TooManyProcesses,
+                format!("{most} processes run already, which is the limit"),
+            )
+            .with(|context| {
+                context.limit = Some("processes".to_owned());
+                context.limit_value = Some(most);
+            })
+            .into());
+        }
+        records.running += 1;
+        Ok(Place(self.clone()))
+    }
+
+    /// What the kernel is to execute for a request.
+    pub(super) fn launch(
+        &self,
+        command: &Command,
+        cwd: &str,
+        env: &Environment,
+        user: Option<&str>,
+    ) -> Result<Launch, Error> {
+        let config = &self.0.config;
+        let user = User::of_request(user, config.sandbox_user.as_ref())?;
+        Ok(Launch {
+            argv: command.argv().into_iter().map(str::to_owned).collect(),
+            env: self.0.variables.under(user.variables(), env),
+            cwd: self.folder(cwd)?,
+            identity: user.identity,
+        })
+    }
+
+    /// Where the folder that clients know as `cwd` is: the workspace may have another place here.
+    fn folder(&self, cwd: &str) -> Result<String, Error> {
+        let config = &self.0.config;
+        let below = cwd
+            .strip_prefix("/workspace")
+            .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let Some(below) = below else {
+            return Ok(cwd.to_owned());
+        };
+        if config.workspace_unavailable {
+            return Err(ErrorBody::new(
+                ErrorCode::InvalidCwd,
+                "there is no /workspace here: the kernel refused a namespace for it",
+            )
+            .with(|context| context.path = Some(cwd.to_owned()))
+            .into());
+        }
+        Ok(format!("{}{below}", config.workspace.display()))
+    }
+
+    pub(super) fn spawner(&self) -> &Spawner {
+        &self.0.spawner
+    }
+
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.0
+            .records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among the running.
+#[derive(Debug)]
+pub(super) struct Place(Table);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.records().running -= 1;
+    }
+}
+
+/// 16 letters and digits at random.
+fn generated_id() -> Result<String, Error> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut bytes = [0; 16];
+    rustix::rand::getrandom(&mut bytes[..], GetRandomFlags::empty())
+        .map_err(Error::internal("making up an id"))?;
+    let symbol = |byte: u8| char::from(ALPHABET[usize::from(byte & 31)]);
+    Ok(bytes.into_iter().map(symbol).collect())
+}
+
+fn not_found(id: &str) -> Error {
+    ErrorBody::new(
+        ErrorCode::ProcessNotFound,
+        format!("there is no process {id}"),
+    )
+    .with(|context| context.process_id = Some(id.to_owned()))
+    .into()
+}
+
+fn exists(id: &str) -> Error {
+    ErrorBody::new(
+        ErrorCode::ProcessAlreadyExists,
+        format!("process {id} runs, started by another request"),
+    )
+    .with(|context| context.process_id = Some(id.to_owned()))
+    .into()
+}

@@ -1,0 +1,164 @@
+//! The zygote: a small single-threaded copy of the supervisor that forks a shim for each process.
+//!
+//! It is forked before there is a second thread, so that what it forks in turn may do anything: no lock is
+//! held by a thread that does not exist, and its memory is too small to be dear to copy. It makes each shim
+//! the child of the supervisor, not its own (`CLONE_PARENT`), keeps no state and waits for nothing but the
+//! next request. It dies with the supervisor.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+};
+use rustix::process::{Pid, Signal};
+
+use super::report::{Failure, Report, Stage};
+use super::shim;
+
+/// How many descriptors a request has.
+pub(super) const DESCRIPTORS: usize = 5;
+
+/// The supervisor's end of the zygote.
+#[derive(Debug)]
+pub struct Zygote {
+    /// Where requests are sent.
+    pub(super) socket: OwnedFd,
+    /// Its process.
+    pub(super) pid: Pid,
+}
+
+/// A request: what came over the socket.
+pub(super) struct Request {
+    /// The encoded [`super::launch::Launch`], a file.
+    pub(super) launch: OwnedFd,
+    /// Standard input, output and error.
+    pub(super) descriptors: [OwnedFd; 3],
+    /// Where the shim reports.
+    pub(super) report: OwnedFd,
+}
+
+/// Forks the zygote. To be called while there is one thread.
+#[expect(unsafe_code, reason = "fork")]
+pub fn fork() -> io::Result<Zygote> {
+    let (ours, its) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    fill_standard_descriptors()?;
+    let supervisor = rustix::process::getpid();
+    // SAFETY: there is one thread, so the copy has every lock free and may go on like any program.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            drop(ours);
+            serve(its, supervisor)
+        }
+        pid => Ok(Zygote {
+            socket: ours,
+            pid: Pid::from_raw(pid).ok_or(Errno::SRCH)?,
+        }),
+    }
+}
+
+/// Opens `/dev/null` where 0, 1 or 2 is closed, lest a pipe of a process get one of these numbers.
+fn fill_standard_descriptors() -> io::Result<()> {
+    loop {
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        if null.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        let _open_for_good = null.into_raw_fd();
+    }
+}
+
+fn serve(socket: OwnedFd, supervisor: Pid) -> ! {
+    let _ = rustix::thread::set_name(c"zygote");
+    let bound = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    // The supervisor may have died before the line above took effect.
+    if bound.is_err() || rustix::process::getppid() != Some(supervisor) {
+        exit(1);
+    }
+    default_dispositions();
+    loop {
+        let request = match receive(&socket) {
+            Ok(Some(request)) => request,
+            Ok(None) => exit(0),
+            Err(_) => exit(1),
+        };
+        match fork_sibling() {
+            Ok(true) => {
+                drop(socket);
+                shim::run(request, supervisor)
+            }
+            Ok(false) => {}
+            Err(error) => {
+                let failure = Failure::new(Stage::Fork, error);
+                Report::send(&request.report, &[Report::Failed(failure)]);
+            }
+        }
+    }
+}
+
+/// The next request: one byte, and the descriptors that came with it. `None` when the supervisor is gone.
+fn receive(socket: &OwnedFd) -> Result<Option<Request>, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let received = loop {
+        let into = &mut [IoSliceMut::new(&mut byte)];
+        match rustix::net::recvmsg(socket, into, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let mut descriptors = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(rights) => rights.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    let mut next = || descriptors.next().ok_or(Errno::BADMSG);
+    Ok(Some(Request {
+        launch: next()?,
+        descriptors: [next()?, next()?, next()?],
+        report: next()?,
+    }))
+}
+
+/// Forks a process whose parent is ours; `true` in the new one.
+#[expect(unsafe_code, reason = "libc has no fork with CLONE_PARENT")]
+fn fork_sibling() -> Result<bool, Errno> {
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM and without a stack this is fork(2), on every architecture in which the unused
+    // arguments are 0. There is one thread, so the copy may go on like any program.
+    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+        -1 => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::AGAIN)),
+        0 => Ok(true),
+        _ => Ok(false),
+    }
+}
+
+/// Gives every signal its default, so that nothing that the supervisor's parent ignored is ignored in what
+/// we run. `SIGPIPE` stays ignored until the child executes: a write must fail, not kill.
+#[expect(unsafe_code, reason = "rustix leaves signal dispositions to libc")]
+fn default_dispositions() {
+    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+        // SAFETY: no handler is installed, only the default; where that is refused (SIGKILL, SIGSTOP and the
+        // two that libc keeps) the default holds anyway.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Ends this process without running what the supervisor registered to run at its exit.
+#[expect(unsafe_code, reason = "_exit")]
+pub(super) fn exit(code: i32) -> ! {
+    // SAFETY: has no precondition.
+    unsafe { libc::_exit(code) }
+}
