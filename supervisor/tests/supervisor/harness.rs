@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -76,6 +77,13 @@ impl Supervisor {
     /// The folder that has the workspace, the state and the socket.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+        self.child.wait().unwrap()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -4,9 +4,13 @@
 
 #[allow(dead_code, reason = "each file of tests takes what it needs")]
 mod harness;
+mod proc;
 
 mod auth;
 mod boot;
 mod engine;
+mod exec;
 mod files;
+mod kill;
+mod processes;
 mod workspace;

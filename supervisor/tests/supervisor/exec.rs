@@ -1,0 +1,186 @@
+//! One-time commands.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Supervisor, request};
+use crate::proc::{alone, eventually, stat};
+
+async fn post(supervisor: &Supervisor, body: &Value, accept: Option<&str>) -> Response<Incoming> {
+    let mut request = request(Method::POST, "/exec").header("content-type", "application/json");
+    if let Some(accept) = accept {
+        request = request.header("accept", accept);
+    }
+    let body = Full::new(Bytes::from(body.to_string()));
+    supervisor.send(request.body(body).unwrap()).await
+}
+
+async fn run(supervisor: &Supervisor, body: &Value) -> Value {
+    let answer = Answer::read(post(supervisor, body, Some("application/json")).await).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    answer.json()
+}
+
+#[tokio::test]
+async fn the_json_answer_has_all_of_it() {
+    let supervisor = Supervisor::start();
+    let body = json!({"command": "cat; echo err >&2; exit 3", "stdin": "in", "unknown": 1});
+    let result = run(&supervisor, &body).await;
+    assert_eq!(result["stdout"], "in");
+    assert_eq!(result["stderr"], "err\n");
+    assert_eq!(result["exitCode"], 3);
+    assert_eq!(result["success"], false);
+    assert_eq!(result["timedOut"], false);
+    assert_eq!(result["truncated"], false);
+    assert_eq!(result["command"], "cat; echo err >&2; exit 3");
+    assert!(result["timestamp"].is_string() && result["duration"].is_u64());
+    let result = run(&supervisor, &json!({"argv": ["printf", "%s", "a b"]})).await;
+    assert_eq!(
+        (&result["stdout"], &result["success"]),
+        (&json!("a b"), &json!(true))
+    );
+    let list = supervisor.get("/processes").await.json();
+    assert_eq!(list["processes"], json!([]), "it leaves no record");
+}
+
+#[tokio::test]
+async fn the_default_answer_is_the_bridges() {
+    let supervisor = Supervisor::start();
+    let response = post(
+        &supervisor,
+        &json!({"command": "echo out; kill -TERM $$"}),
+        None,
+    )
+    .await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let answer = Answer::read(response).await;
+    let expected = "event: stdout\ndata: b3V0Cg==\n\nevent: exit\ndata: {\"exit_code\":143}\n\n";
+    assert_eq!(answer.body, expected);
+}
+
+#[tokio::test]
+async fn output_comes_as_it_is_printed() {
+    let supervisor = Supervisor::start();
+    let body = json!({"command": "printf prompt; until [ -e go ]; do sleep 0.02; done"});
+    let mut response = post(&supervisor, &body, None).await;
+    let frame = response
+        .frame()
+        .await
+        .unwrap()
+        .unwrap()
+        .into_data()
+        .unwrap();
+    assert_eq!(frame, "event: stdout\ndata: cHJvbXB0\n\n");
+    fs::write(supervisor.workspace().join("go"), "").unwrap();
+    let rest = Answer::read(response).await;
+    assert_eq!(rest.body, "event: exit\ndata: {\"exit_code\":0}\n\n");
+}
+
+#[tokio::test]
+async fn at_the_timeout_the_tree_is_ended_and_the_code_is_124() {
+    let supervisor = Supervisor::start();
+    for (command, name) in [
+        ("echo begun; setsid sleep 1000 & sleep 1000", "timeoutMs"),
+        ("echo begun; trap '' TERM; sleep 1000", "timeout_ms"),
+    ] {
+        let result = run(&supervisor, &json!({"command": command, name: 100})).await;
+        assert_eq!(result["exitCode"], 124, "{command}");
+        assert_eq!(result["timedOut"], true);
+        assert_eq!(result["stdout"], "begun\n");
+        alone(&supervisor).await;
+    }
+}
+
+#[tokio::test]
+async fn what_it_leaves_is_cleared() {
+    let supervisor = Supervisor::start();
+    let begun = Instant::now();
+    let result = run(
+        &supervisor,
+        &json!({"command": "sleep 1000 & (setsid sleep 1000 &); echo done"}),
+    )
+    .await;
+    assert_eq!(
+        (&result["exitCode"], &result["stdout"]),
+        (&json!(0), &json!("done\n"))
+    );
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    alone(&supervisor).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_it() {
+    let supervisor = Supervisor::start();
+    for accept in [None, Some("application/json")] {
+        let _ = fs::remove_file(supervisor.workspace().join("pid"));
+        let body = json!({"command": "echo $$ > pid.new; mv pid.new pid; sleep 1000 & wait"});
+        let file = supervisor.workspace().join("pid");
+        let pid = async {
+            eventually("it runs", async || {
+                fs::read_to_string(&file).ok()?.trim().parse().ok()
+            })
+            .await
+        };
+        let pid: u32 = tokio::select! {
+            pid = pid => pid,
+            // The answer as a whole never comes: the command does not end by itself.
+            _ = async { Answer::read(post(&supervisor, &body, accept).await).await } => unreachable!(),
+        };
+        eventually("it is gone", async || stat(pid).is_none().then_some(())).await;
+        alone(&supervisor).await;
+    }
+}
+
+#[tokio::test]
+async fn more_than_is_kept_is_dropped_and_told() {
+    let supervisor = Supervisor::start();
+    let result = run(
+        &supervisor,
+        &json!({"command": "head -c 20000000 /dev/zero | tr '\\0' x; echo end >&2"}),
+    )
+    .await;
+    assert_eq!(result["stdout"].as_str().unwrap().len(), 16 << 20);
+    assert_eq!(result["stderr"], "end\n");
+    assert_eq!(result["truncated"], true);
+    assert_eq!(result["exitCode"], 0);
+}
+
+#[tokio::test]
+async fn one_that_hangs_blocks_no_other() {
+    let supervisor = Supervisor::start();
+    let body = json!({"command": "kill -STOP $$"});
+    let hung = post(&supervisor, &body, None).await;
+    for _ in 0..20 {
+        assert_eq!(
+            run(&supervisor, &json!({"command": "true"})).await["exitCode"],
+            0
+        );
+    }
+    drop(hung);
+    alone(&supervisor).await;
+}
+
+#[tokio::test]
+async fn one_that_cannot_start_is_refused() {
+    let supervisor = Supervisor::start();
+    for (body, code) in [
+        (json!({"command": "true", "cwd": "/nowhere"}), "INVALID_CWD"),
+        (json!({"argv": ["no-such-program"]}), "INVALID_COMMAND"),
+        (json!({"command": "a", "argv": ["a"]}), "VALIDATION_FAILED"),
+        (
+            json!({"command": "true", "user": "no-such-user"}),
+            "VALIDATION_FAILED",
+        ),
+    ] {
+        let answer = Answer::read(post(&supervisor, &body, None).await).await;
+        assert_eq!(answer.code(), (400, code.to_owned()));
+    }
+    alone(&supervisor).await;
+}

@@ -1,0 +1,91 @@
+//! What the tests see for themselves in `/proc`, and how they wait for it.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::Supervisor;
+
+/// How long anything may take that is waited for.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Asks `probe` until it has an answer; panics with `what` if it never has.
+pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    while begun.elapsed() < LIMIT {
+        looks.tick().await;
+        if let Some(answer) = probe().await {
+            return answer;
+        }
+    }
+    panic!("not within {LIMIT:?}: {what}")
+}
+
+/// Waits until the process of this id has one of the final statuses, and tells what it is then.
+pub(crate) async fn ended(supervisor: &Supervisor, id: &str) -> Value {
+    let path = format!("/processes/{id}");
+    eventually("the process ends", async || {
+        let process = supervisor.get(&path).await.json();
+        let over = !matches!(process["status"].as_str(), Some("starting" | "running"));
+        over.then_some(process)
+    })
+    .await
+}
+
+/// Waits until the process of this id has at least so many descendants.
+pub(crate) async fn grown(supervisor: &Supervisor, id: &str, descendants: u64) {
+    let path = format!("/processes/{id}");
+    eventually("the tree grows", async || {
+        let process = supervisor.get(&path).await.json();
+        (process["descendants"].as_u64() >= Some(descendants)).then_some(())
+    })
+    .await;
+}
+
+/// Everyone below `pid`, zombies included, with their names.
+pub(crate) fn descendants(pid: u32) -> Vec<(u32, String)> {
+    let everyone: Vec<(u32, u32, String)> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter_map(|pid: u32| stat(pid).map(|(parent, name)| (pid, parent, name)))
+        .collect();
+    let mut found = Vec::new();
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop() {
+        for (pid, _, name) in everyone.iter().filter(|(_, of, _)| *of == parent) {
+            parents.push(*pid);
+            found.push((*pid, name.clone()));
+        }
+    }
+    found
+}
+
+/// Waits until the supervisor has nobody but its zygote. Shims leave a moment after the answer.
+pub(crate) async fn alone(supervisor: &Supervisor) {
+    eventually("nobody but the zygote is left", async || {
+        let left = descendants(supervisor.pid());
+        (left.len() == 1 && left[0].1 == "zygote").then_some(())
+    })
+    .await;
+}
+
+/// Parent and name of `pid`; `None` if there is no such process.
+pub(crate) fn stat(pid: u32) -> Option<(u32, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (begin, rest) = stat.rsplit_once(") ")?;
+    let name = begin.split_once('(')?.1.to_owned();
+    Some((rest.split(' ').nth(1)?.parse().ok()?, name))
+}
+
+/// How many descriptors `pid` has open.
+pub(crate) fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Sends a signal to one process.
+pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
