@@ -82,6 +82,27 @@ impl Engine {
         );
     }
 
+    /// What `command` prints in the sandbox `id`.
+    async fn exec(&self, id: &str, command: &str) -> String {
+        let request = Request::post(format!("/{id}/port/exec"))
+            .header("host", self.address.to_string())
+            .header("sandbox-engine-secret", SECRET)
+            .header("authorization", format!("Bearer {TOKEN}"))
+            .header("content-type", "application/json")
+            .header("accept", "application/json");
+        let body = json!({"command": command}).to_string();
+        let answer = self
+            .send(request.body(Full::new(body.into())).unwrap())
+            .await;
+        let result = answer.json();
+        assert_eq!(
+            (answer.status, &result["exitCode"]),
+            (200, &json!(0)),
+            "{result}"
+        );
+        result["stdout"].as_str().unwrap().to_owned()
+    }
+
     async fn is_running(&self, id: &str) -> bool {
         let answer = self.call(Method::GET, &format!("/{id}/status"), None).await;
         answer.json()["running"].as_bool().unwrap()
@@ -92,9 +113,10 @@ impl Engine {
         let mut found = vec![self.child.id()];
         let mut next = 0;
         while let Some(pid) = found.get(next) {
-            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-            for task in tasks {
-                let children = task.unwrap().path().join("children");
+            // One that ends meanwhile has no children any more.
+            let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+            for task in tasks.into_iter().flatten().flatten() {
+                let children = task.path().join("children");
                 let children = std::fs::read_to_string(children).unwrap_or_default();
                 found.extend(
                     children
@@ -113,6 +135,14 @@ impl Drop for Engine {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// How many of the engine's descendants are `sleep`.
+fn sleepers(engine: &Engine) -> usize {
+    let comm = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    let all = engine.descendants();
+    let names = all.iter().filter_map(|pid| comm(pid).ok());
+    names.filter(|name| name == "sleep\n").count()
 }
 
 fn is_empty(folder: &Path) -> bool {
@@ -219,6 +249,64 @@ async fn two_sandboxes_have_each_their_own() {
     let answer = engine.call(Method::DELETE, "/a", None).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert!(engine.is_running("b").await, "it outlives the other");
+}
+
+#[tokio::test]
+async fn what_runs_sees_its_own_folders_and_processes_only() {
+    let engine = Engine::start();
+    engine.start_sandbox("a").await;
+    engine.start_sandbox("b").await;
+    let command =
+        "pwd; echo $GREETING; echo mine >here; echo mine >/tmp/here; ls /workspace /tmp; ls /proc";
+    for id in ["a", "b"] {
+        let said = engine.exec(id, command).await;
+        let (said, processes) = said.split_once("/workspace:\nhere\n").unwrap();
+        assert_eq!(said, format!("/workspace\n{id}\n/tmp:\nhere\n\n"));
+        // The supervisor, its zygote, a shim, the shell, `ls`; perhaps one more on its way.
+        let pids: Vec<u32> = processes
+            .lines()
+            .filter_map(|name| name.parse().ok())
+            .collect();
+        assert!(pids.contains(&1) && pids.len() < 10, "{pids:?}");
+    }
+    assert!(!Path::new("/tmp/here").exists());
+}
+
+#[tokio::test]
+async fn a_daemon_goes_with_its_sandbox() {
+    let mut engine = Engine::start();
+    for id in ["a", "b"] {
+        engine.start_sandbox(id).await;
+        let before = sleepers(&engine);
+        // Twice forked, in a session of its own, holding no pipe of ours; and one that stays.
+        let daemon = "(setsid sh -c 'sleep 1000 & exec sleep 1000' </dev/null >/dev/null 2>&1 &); exec sleep 1000";
+        let path = format!("/{id}/port/processes");
+        let answer = engine
+            .call(Method::POST, &path, Some(json!({"command": daemon})))
+            .await;
+        assert_eq!(answer.status, 201);
+        eventually("all three run", || sleepers(&engine) == before + 3).await;
+    }
+    let all = engine.descendants();
+    let answer = engine.call(Method::DELETE, "/a", None).await;
+    assert_eq!(answer.status, 200);
+    let rest = engine.descendants();
+    let of_a: Vec<u32> = all
+        .iter()
+        .copied()
+        .filter(|pid| !rest.contains(pid))
+        .collect();
+    assert!(
+        of_a.len() >= 6 && !of_a.iter().any(|pid| is_alive(*pid)),
+        "{of_a:?}"
+    );
+    assert_eq!(sleepers(&engine), 3, "those of the other sleep on");
+    engine.child.kill().unwrap();
+    engine.child.wait().unwrap();
+    eventually("all of it is gone", || {
+        !all.iter().any(|pid| is_alive(*pid))
+    })
+    .await;
 }
 
 #[tokio::test]
