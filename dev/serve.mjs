@@ -10,7 +10,9 @@
 
 import { execFile, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdirSync } from "node:fs";
+import { createServer } from "node:net";
 import path from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { endOf, signalGroup, sweep } from "./group.mjs";
@@ -33,6 +35,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => s
 if (process.env.LIFELINE) process.stdin.on("end", () => stop(0)).resume();
 
 try {
+  await refuseTakenPort();
   mkdirSync(state, { recursive: true });
   const engine = await pickEngine();
   if (engine === "docker") await serveOnDocker();
@@ -43,6 +46,17 @@ try {
     console.error(`\x1b[1;31m» ${error.message}\x1b[0m`);
     stop(1);
   }
+}
+
+/** Another session on this port also has this state: what we clean up would be its. */
+async function refuseTakenPort() {
+  const probe = createServer().listen(Number(port), "127.0.0.1");
+  await once(probe, "listening").catch((error) => {
+    // Nothing was started, and nothing may be cleaned up.
+    console.error(`\x1b[1;31m» port ${port} is not free (${error.code}): set PORT to another\x1b[0m`);
+    process.exit(1);
+  });
+  await new Promise((resolve) => probe.close(resolve));
 }
 
 /** `docker` where a Docker engine answers, else `local`; ENGINE overrides, and must then be possible. */

@@ -91,23 +91,25 @@ impl<'dev> Sandbox<'dev> {
                 docker(&["rm", "--force", &names[0]]);
             }
             Engine::Local => {
-                let processes = self.processes();
-                processes.first().expect("the supervisor runs").kill();
+                // The launcher, then the supervisor it forked: by the same command line.
+                let mut own = self.processes();
+                own.retain(|process| process.command.contains(&self.id));
+                own.get(1).expect("the supervisor runs").kill();
             }
         }
     }
 
-    /// Its supervisor first, then what that started. Empty on Docker, where they are in the container.
+    /// Its launcher, then its supervisor, then what that started. Empty on Docker, where they are in the container.
     pub(crate) fn processes(&self) -> Vec<Process> {
         let all = descendants(self.dev.pid());
-        let Some(supervisor) = all
+        let Some(launcher) = all
             .iter()
             .find(|process| process.command.contains(&self.id))
         else {
             return Vec::new();
         };
-        let mut processes = vec![supervisor.clone()];
-        processes.extend(descendants(supervisor.pid));
+        let mut processes = vec![launcher.clone()];
+        processes.extend(descendants(launcher.pid));
         processes
     }
 
