@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-#[allow(dead_code, reason = "each file of tests takes what it needs")]
 mod harness;
 mod proc;
 
