@@ -12,12 +12,8 @@ use crate::error::{Result, internal};
 /// where `T` has them. Errors: 415, 413, and 400 naming the field.
 pub(crate) async fn json<T: DeserializeOwned>(request: &mut Request) -> Result<(String, T)> {
     let text = text(request).await?;
-    let text = if text.trim().is_empty() {
-        "{}".to_owned()
-    } else {
-        text
-    };
-    let value = parse(&mut serde_json::Deserializer::from_str(&text))?;
+    let said = if text.trim().is_empty() { "{}" } else { &text };
+    let value = parse(&mut serde_json::Deserializer::from_str(said))?;
     Ok((text, value))
 }
 

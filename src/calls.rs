@@ -78,12 +78,12 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
         Call::Kill(_) => {
             let (text, kill) = body::json::<KillRequest>(&mut request).await?;
             kill.validate()?;
-            kept::or_pass(core, &call, request, Some(text.into())).await
+            kept::or_pass(core, &call, request, given(text)).await
         }
         Call::Wait(_) => {
             let (text, wait) = body::json::<ConditionRequest>(&mut request).await?;
             wait.validate_wait()?;
-            kept::or_pass(core, &call, request, Some(text.into())).await
+            kept::or_pass(core, &call, request, given(text)).await
         }
         Call::ListProcesses
         | Call::GetProcess(_)
@@ -100,6 +100,11 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
             pass(core, &life, request, None).await
         }
     }
+}
+
+/// `text` as a body; none if there is none, which a body of no bytes and some type is not.
+fn given(text: String) -> Option<JsValue> {
+    (!text.is_empty()).then(|| text.into())
 }
 
 /// Passes a call that may start the container.
