@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{BufMut, BytesMut};
 use sandbox_protocol::cursor::Position;
 use sandbox_protocol::kept::Kind;
 use sandbox_protocol::log::{LogEvent, Stream};
@@ -53,16 +52,18 @@ impl Encoder {
     }
 
     /// Appends `entry` to `out`.
-    pub(super) fn entry(&mut self, out: &mut BytesMut, entry: &Entry<'_>) {
+    pub(super) fn entry(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>) {
         match (self.form, entry.kind) {
             (Form::Plain { .. }, Kind::Mark) => {}
-            (Form::Plain { timestamps: false }, Kind::Output(_)) => out.put_slice(entry.bytes),
+            (Form::Plain { timestamps: false }, Kind::Output(_)) => {
+                out.extend_from_slice(entry.bytes);
+            }
             (Form::Plain { timestamps: true }, Kind::Output(_)) => self.stamped(out, entry),
             (_, Kind::Mark) => {
                 // The closing brace comes with the end of the event.
                 let open = entry.bytes.strip_suffix(b"}").unwrap_or(entry.bytes);
                 self.begin(out, entry.after);
-                out.put_slice(open);
+                out.extend_from_slice(open);
                 self.end(out, entry.after);
             }
             (_, Kind::Output(stream)) => {
@@ -74,85 +75,85 @@ impl Encoder {
     }
 
     /// Appends the event of a gap of `bytes` before `at`, noticed at `now`. Plain text has no place for it.
-    pub(super) fn gap(&mut self, out: &mut BytesMut, bytes: u64, at: Position, now: Timestamp) {
+    pub(super) fn gap(&mut self, out: &mut Vec<u8>, bytes: u64, at: Position, now: Timestamp) {
         if matches!(self.form, Form::Plain { .. }) {
             return;
         }
         let event = LogEvent::truncated(bytes, &self.process_id, now);
         let json = json(&event);
         self.begin(out, at);
-        out.put_slice(json.strip_suffix(b"}").unwrap_or(&json));
+        out.extend_from_slice(json.strip_suffix(b"}").unwrap_or(&json));
         self.end(out, at);
     }
 
-    fn begin(&self, out: &mut BytesMut, after: Position) {
+    fn begin(&self, out: &mut Vec<u8>, after: Position) {
         if self.form == Form::EventStream {
-            out.put_slice(b"id: ");
+            out.extend_from_slice(b"id: ");
             self.put_cursor(out, after);
-            out.put_slice(b"\ndata: ");
+            out.extend_from_slice(b"\ndata: ");
         }
     }
 
     /// The end of an event whose last brace is still to come.
-    fn end(&self, out: &mut BytesMut, after: Position) {
+    fn end(&self, out: &mut Vec<u8>, after: Position) {
         if self.form == Form::EventStream {
-            out.put_slice(b"}\n\n");
+            out.extend_from_slice(b"}\n\n");
         } else {
-            out.put_slice(b",\"cursor\":\"");
+            out.extend_from_slice(b",\"cursor\":\"");
             self.put_cursor(out, after);
-            out.put_slice(b"\"}\n");
+            out.extend_from_slice(b"\"}\n");
         }
     }
 
-    fn output(&mut self, out: &mut BytesMut, stream: Stream, entry: &Entry<'_>) {
-        out.put_slice(match stream {
+    fn output(&mut self, out: &mut Vec<u8>, stream: Stream, entry: &Entry<'_>) {
+        out.extend_from_slice(match stream {
             Stream::Stdout => b"{\"type\":\"stdout\",\"data\":\"",
             Stream::Stderr => b"{\"type\":\"stderr\",\"data\":\"",
         });
         if let Ok(text) = std::str::from_utf8(entry.bytes) {
             escape(out, text);
-            out.put_slice(b"\",\"processId\":\"");
+            out.extend_from_slice(b"\",\"processId\":\"");
         } else {
             put_base64(out, entry.bytes);
-            out.put_slice(b"\",\"encoding\":\"base64\",\"processId\":\"");
+            out.extend_from_slice(b"\",\"encoding\":\"base64\",\"processId\":\"");
         }
         // A process id is letters, digits, `_` and `-`; nothing in it needs an escape.
-        out.put_slice(self.process_id.as_bytes());
-        out.put_slice(b"\",\"timestamp\":\"");
+        out.extend_from_slice(self.process_id.as_bytes());
+        out.extend_from_slice(b"\",\"timestamp\":\"");
         self.put_time(out, entry.at);
-        out.put_slice(b"\"");
+        out.extend_from_slice(b"\"");
     }
 
-    fn stamped(&mut self, out: &mut BytesMut, entry: &Entry<'_>) {
+    fn stamped(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>) {
         for line in entry.bytes.split_inclusive(|byte| *byte == b'\n') {
             if self.at_line_start {
                 self.put_time(out, entry.at);
-                out.put_u8(b' ');
+                out.push(b' ');
             }
-            out.put_slice(line);
+            out.extend_from_slice(line);
             self.at_line_start = line.ends_with(b"\n");
         }
     }
 
-    fn put_time(&mut self, out: &mut BytesMut, at: Timestamp) {
+    fn put_time(&mut self, out: &mut Vec<u8>, at: Timestamp) {
         if self.stamp.0 != at {
             self.stamp.1.clear();
             write!(self.stamp.1, "{at}").expect("a string takes everything");
             self.stamp.0 = at;
         }
-        out.put_slice(self.stamp.1.as_bytes());
+        out.extend_from_slice(self.stamp.1.as_bytes());
     }
 
-    fn put_cursor(&self, out: &mut BytesMut, position: Position) {
+    fn put_cursor(&self, out: &mut Vec<u8>, position: Position) {
         let mut digits = itoa::Buffer::new();
-        out.put_slice(self.cursor.as_bytes());
+        out.extend_from_slice(self.cursor.as_bytes());
         for (number, after) in [
             (position.stdout, &b"."[..]),
             (position.stderr, b"."),
             (position.marks, b""),
         ] {
-            out.put_slice(digits.format(number).as_bytes());
-            out.put_slice(after);
+            out.extend_from_slice(digits.format(number).as_bytes());
+            out.extend_from_slice(after);
         }
     }
 }
@@ -162,7 +163,7 @@ pub(super) fn json(event: &LogEvent<'_>) -> Vec<u8> {
     serde_json::to_vec(event).expect("an event is plain data")
 }
 
-fn put_base64(out: &mut BytesMut, bytes: &[u8]) {
+fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let begin = out.len();
     let len = base64::encoded_len(bytes.len(), true).expect("a chunk is small");
     out.resize(begin + len, 0);

@@ -1,17 +1,15 @@
 //! Text as the inside of a JSON string, fast.
 
-use bytes::{BufMut, BytesMut};
-
 /// Appends `text` with what JSON does not allow in a string escaped, as `serde_json` does it.
 ///
 /// Output is mostly long runs without any such byte, so runs are found eight bytes at a time and copied whole.
-pub(super) fn escape(out: &mut BytesMut, text: &str) {
+pub(super) fn escape(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     // One escape in sixteen bytes fits without growing; lines of code are longer.
     out.reserve(rest.len() + rest.len() / 16);
     loop {
         let run = plain(rest);
-        out.put_slice(&rest[..run]);
+        out.extend_from_slice(&rest[..run]);
         let Some(&byte) = rest.get(run) else { return };
         escape_byte(out, byte);
         rest = &rest[run + 1..];
@@ -49,7 +47,7 @@ const fn special(word: u64) -> u64 {
     (control | quote | backslash) & HIGH
 }
 
-fn escape_byte(out: &mut BytesMut, byte: u8) {
+fn escape_byte(out: &mut Vec<u8>, byte: u8) {
     let short = match byte {
         b'\n' => b'n',
         b'"' => b'"',
@@ -61,23 +59,22 @@ fn escape_byte(out: &mut BytesMut, byte: u8) {
         _ => {
             const HEX: &[u8; 16] = b"0123456789abcdef";
             let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-            out.put_slice(b"\\u00");
-            out.put_slice(&digits);
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&digits);
             return;
         }
     };
-    out.put_slice(&[b'\\', short]);
+    out.extend_from_slice(&[b'\\', short]);
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
     use proptest::prelude::*;
 
     use super::escape;
 
     fn escaped(text: &str) -> String {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         escape(&mut out, text);
         format!("\"{}\"", std::str::from_utf8(&out).unwrap())
     }

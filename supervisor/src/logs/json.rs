@@ -2,19 +2,21 @@
 
 use std::convert::Infallible;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::unfold;
 use sandbox_protocol::kept::Kind;
 use sandbox_protocol::log::{Selection, Stream};
 
 use super::escape::escape;
+use super::frame::Buffer;
 use super::reader::{Entry, Reader, Step};
 
 /// From how many bytes on a frame of the body is sent, though there is more to put into it.
 const FRAME_BYTES: usize = 128 << 10;
 
 /// The [`sandbox_protocol::log::Logs`] of what `reader` reads up to where the ledger ends now. The ledger is
-/// read twice, once for each stream, so that a long log needs no more memory than a short one.
+/// read twice, once for each stream, so that a long log needs no more memory than a short one. Frames are made as
+/// in [`super::stream`].
 pub async fn snapshot(
     mut reader: Reader,
 ) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send {
@@ -29,6 +31,7 @@ pub async fn snapshot(
         whole: reader,
         reading: None,
         truncated: false,
+        buffer: Buffer::new(),
     };
     unfold(object, async |mut object| {
         let frame = object.next().await?;
@@ -42,6 +45,7 @@ struct Object {
     whole: Reader,
     reading: Option<Reader>,
     truncated: bool,
+    buffer: Buffer,
 }
 
 #[derive(Clone, Copy)]
@@ -52,7 +56,7 @@ enum Part {
 
 impl Object {
     async fn next(&mut self) -> Option<Bytes> {
-        let mut out = BytesMut::new();
+        let mut out = self.buffer.take().await;
         while out.len() < FRAME_BYTES {
             if let Some(reader) = &mut self.reading {
                 match reader.step().await {
@@ -64,7 +68,7 @@ impl Object {
                     Step::Gap(_) => self.truncated = true,
                     Step::Idle | Step::Ended => {
                         self.reading = None;
-                        out.put_slice(b"\"");
+                        out.extend_from_slice(b"\"");
                     }
                 }
                 continue;
@@ -72,25 +76,25 @@ impl Object {
             let Some(part) = self.parts.pop() else { break };
             self.begin(&mut out, part);
         }
-        (!out.is_empty()).then(|| out.freeze())
+        (!out.is_empty()).then(|| self.buffer.frame(out))
     }
 
-    fn begin(&mut self, out: &mut BytesMut, part: Part) {
+    fn begin(&mut self, out: &mut Vec<u8>, part: Part) {
         let selection = match part {
             Part::Output(Stream::Stdout) => {
-                out.put_slice(b"{\"processId\":\"");
-                out.put_slice(self.whole.ledger().process_id().as_bytes());
-                out.put_slice(b"\",\"stdout\":\"");
+                out.extend_from_slice(b"{\"processId\":\"");
+                out.extend_from_slice(self.whole.ledger().process_id().as_bytes());
+                out.extend_from_slice(b"\",\"stdout\":\"");
                 Selection::Stdout
             }
             Part::Output(Stream::Stderr) => {
-                out.put_slice(b",\"stderr\":\"");
+                out.extend_from_slice(b",\"stderr\":\"");
                 Selection::Stderr
             }
             Part::Tail => {
                 let end = self.whole.end();
                 let tail = format!(",\"cursor\":\"{end}\",\"truncated\":{}}}", self.truncated);
-                out.put_slice(tail.as_bytes());
+                out.extend_from_slice(tail.as_bytes());
                 return;
             }
         };
@@ -98,20 +102,23 @@ impl Object {
         if asked == Selection::Both || asked == selection {
             self.reading = Some(self.whole.of(selection));
         } else {
-            out.put_slice(b"\"");
+            out.extend_from_slice(b"\"");
         }
     }
 }
 
 /// The output as text, with U+FFFD for what is none.
-fn text(out: &mut BytesMut, entry: &Entry<'_>) {
+fn text(out: &mut Vec<u8>, entry: &Entry<'_>) {
     if !matches!(entry.kind, Kind::Output(_)) {
         return;
+    }
+    if let Ok(text) = std::str::from_utf8(entry.bytes) {
+        return escape(out, text);
     }
     for chunk in entry.bytes.utf8_chunks() {
         escape(out, chunk.valid());
         if !chunk.invalid().is_empty() {
-            out.put_slice("\u{fffd}".as_bytes());
+            out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
 }

@@ -27,7 +27,7 @@ use super::utf8;
 pub(super) const MAX_CHUNK_BYTES: usize = 64 << 10;
 
 /// The most that one read from a segment takes, in bytes, unless a single block is larger.
-const MAX_READ_BYTES: usize = 256 << 10;
+const MAX_READ_BYTES: usize = 128 << 10;
 
 /// What a smaller rest of a block is left empty for, so that output is not cut into slivers.
 const SLIVER_BYTES: usize = 4 << 10;

@@ -17,6 +17,7 @@ mod utf8;
 mod capture;
 mod encode;
 mod escape;
+mod frame;
 mod json;
 mod kept;
 mod reader;
@@ -351,7 +352,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.store.forget(self.id);
         let segments = self.change(Sequence::discard_all);
-        self.store.give(Task::Close(segments));
+        if !segments.is_empty() {
+            self.store.give(Task::Close(segments));
+        }
         self.store.freed.notify_waiters();
     }
 }

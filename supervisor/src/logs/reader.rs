@@ -128,7 +128,14 @@ impl Reader {
         let source = unread.source.clone();
         let frames = match source {
             Source::Memory(frames) => Ok(frames),
-            Source::Disk { .. } => off_thread(move || source.read()).await.flatten(),
+            Source::Disk {
+                ref segment,
+                offset,
+                len,
+            } => match segment.read_cached(offset, len) {
+                Some(frames) => Ok(frames.into()),
+                None => off_thread(move || source.read()).await.flatten(),
+            },
         };
         self.take(&unread, frames)
     }

@@ -1,9 +1,11 @@
 //! A segment: blocks of frames in one file that has no name.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::io::ReadWriteFlags;
 
 /// A file of blocks. It is unlinked as soon as it is open, so nobody else can reach it and the kernel frees
 /// it with the last handle, however the supervisor ends. What a reader holds stays readable.
@@ -35,6 +37,15 @@ impl Segment {
     /// Writes a block at `offset`. Waits for the disk.
     pub(super) fn write(&self, block: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(block, offset)
+    }
+
+    /// Reads `len` bytes at `offset` if the kernel has them in memory, without waiting.
+    pub(super) fn read_cached(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let parts = &mut [IoSliceMut::new(&mut bytes)];
+        // An error is no failure yet: not every file system can be asked so, and `read` will tell.
+        let read = rustix::io::preadv2(&self.file, parts, offset, ReadWriteFlags::NOWAIT);
+        (read == Ok(len)).then_some(bytes)
     }
 
     /// Reads `len` bytes at `offset`. Waits for the disk.

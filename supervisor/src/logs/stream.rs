@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::unfold;
 use sandbox_protocol::sse::HEARTBEAT;
 
 use super::encode::Encoder;
+use super::frame::Buffer;
 use super::reader::{Reader, Step};
 use super::{Follower, now};
 
@@ -19,7 +20,8 @@ const FRAME_BYTES: usize = 128 << 10;
 /// What `reader` reads, in `form`. With a `follower` it goes on until the ledger ends, and sends a comment
 /// when `heartbeat` passes without an event; else it ends where the reader has read all that there is.
 ///
-/// Nothing is read before the body is asked for more, so a slow client holds up nobody and costs a position.
+/// A frame is made when the body is asked for it and the one before is dropped, which is when it was written.
+/// So a slow client holds up nobody, and costs one frame and a position. Whoever collects frames waits for ever.
 pub fn stream(
     reader: Reader,
     form: Form,
@@ -29,7 +31,7 @@ pub fn stream(
     let events = Events {
         encoder: Encoder::new(form, reader.ledger()),
         reader,
-        buffer: BytesMut::new(),
+        buffer: Buffer::new(),
         follower,
         // Only server-sent events have a comment that is no event.
         heartbeat: (form == Form::EventStream).then_some(heartbeat),
@@ -43,51 +45,50 @@ pub fn stream(
 struct Events {
     reader: Reader,
     encoder: Encoder,
-    buffer: BytesMut,
+    buffer: Buffer,
     follower: Option<Follower>,
     heartbeat: Option<Duration>,
 }
 
 impl Events {
     async fn next(&mut self) -> Option<Bytes> {
-        while self.buffer.len() < FRAME_BYTES {
+        let mut out = self.buffer.take().await;
+        while out.len() < FRAME_BYTES {
             // What is not selected makes no frame, and must not keep the thread from its other tasks.
             tokio::task::consume_budget().await;
             match self.reader.step().await {
                 Step::Gap(bytes) => {
                     let at = self.reader.cursor().position;
-                    self.encoder.gap(&mut self.buffer, bytes, at, now());
+                    self.encoder.gap(&mut out, bytes, at, now());
                 }
                 Step::Entries(batch) => {
                     for entry in batch.entries() {
-                        self.encoder.entry(&mut self.buffer, &entry);
+                        self.encoder.entry(&mut out, &entry);
                     }
                 }
-                Step::Idle if self.buffer.is_empty() && self.follower.is_some() => {
-                    if let Some(comment) = self.idle().await {
-                        return Some(comment);
+                Step::Idle if out.is_empty() && self.follower.is_some() => {
+                    // A quiet follower keeps no room for frames; there may be a thousand of them.
+                    out = Vec::new();
+                    if !self.more().await {
+                        out.extend_from_slice(HEARTBEAT);
+                        break;
                     }
                 }
                 Step::Idle | Step::Ended => break,
             }
         }
-        (!self.buffer.is_empty()).then(|| self.buffer.split().freeze())
+        (!out.is_empty()).then(|| self.buffer.frame(out))
     }
 
-    /// Waits for more; the comment to send if it takes too long.
-    async fn idle(&mut self) -> Option<Bytes> {
-        // A quiet follower keeps no buffer; there may be a thousand of them.
-        self.buffer = BytesMut::new();
+    /// Waits for more; `false` if it is time for a comment.
+    async fn more(&self) -> bool {
         let more = self.reader.more();
         match self.heartbeat {
             None => {
                 more.await;
-                None
+                true
             }
-            Some(heartbeat) => match tokio::time::timeout(heartbeat, more).await {
-                Ok(()) => None,
-                Err(_) => Some(Bytes::from_static(HEARTBEAT)),
-            },
+            Some(heartbeat) => tokio::time::timeout(heartbeat, more).await.is_ok(),
         }
     }
 }

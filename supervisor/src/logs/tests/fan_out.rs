@@ -109,5 +109,6 @@ async fn a_quiet_stream_has_a_comment_and_ends_without_an_exit_that_nobody_saw()
         panic!("what is there comes first");
     };
     assert!(frame.windows(10).any(|window| window == b"last words"));
+    drop(frame);
     assert!(frames.next().await.is_none());
 }

@@ -16,8 +16,11 @@ use super::super::{Form, Ledger, piece, snapshot, stream};
 use super::{err, exit, fixture, out, reader};
 
 async fn text(frames: impl Stream<Item = Result<Bytes, Infallible>>) -> String {
-    let frames: Vec<_> = pin!(frames).collect().await;
-    let bytes: Vec<u8> = frames.into_iter().flat_map(|Ok(frame)| frame).collect();
+    let mut frames = pin!(frames);
+    let mut bytes = Vec::new();
+    while let Some(Ok(frame)) = frames.next().await {
+        bytes.extend_from_slice(&frame);
+    }
     String::from_utf8(bytes).unwrap()
 }
 
