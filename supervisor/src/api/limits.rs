@@ -8,6 +8,7 @@ use sandbox_protocol::request::MAX_JSON_BYTES;
 use serde::Serialize;
 
 use super::State;
+use crate::logs::MAX_FOLLOWERS;
 use crate::rights::MAX_THREADS;
 
 /// The answer: the limits by their names in `context.limit`.
@@ -53,6 +54,11 @@ async fn list(Shared(state): Shared<State>) -> Json<LimitList> {
                 "subscribers",
                 set.subscribers,
                 "a follower beyond it is refused with 429",
+            ),
+            limit(
+                "processSubscribers",
+                MAX_FOLLOWERS,
+                "a follower of one process beyond it is refused with 429",
             ),
             limit(
                 "logBytes",

@@ -4,9 +4,12 @@ mod environment;
 mod exec;
 mod files;
 mod health;
+mod kept;
 mod limits;
+mod logs;
 mod processes;
 mod query;
+mod wait;
 mod workspace;
 
 use std::io;
@@ -86,6 +89,9 @@ pub fn router(state: State) -> Router {
         .merge(environment::routes())
         .merge(limits::routes())
         .merge(processes::routes())
+        .merge(logs::routes())
+        .merge(kept::routes())
+        .merge(wait::routes())
         .merge(exec::routes())
         .merge(files::routes())
         .merge(workspace::routes())

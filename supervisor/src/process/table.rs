@@ -274,7 +274,7 @@ impl Table {
     }
 
     /// Where the folder that clients know as `cwd` is: the workspace may have another place here.
-    fn folder(&self, cwd: &str) -> Result<String, Error> {
+    pub(crate) fn folder(&self, cwd: &str) -> Result<String, Error> {
         let config = &self.0.config;
         let below = cwd
             .strip_prefix("/workspace")

@@ -11,5 +11,7 @@ mod engine;
 mod exec;
 mod files;
 mod kill;
+mod logs;
 mod processes;
+mod ready;
 mod workspace;
