@@ -109,7 +109,7 @@ impl Pump {
     async fn keep_all(&mut self) {
         let mut turn = 0;
         loop {
-            self.ledger.room().await;
+            self.ledger.0.room().await;
             if !self.readable().await {
                 self.flush();
                 continue;

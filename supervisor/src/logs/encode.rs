@@ -10,8 +10,8 @@ use sandbox_protocol::log::{LogEvent, Stream};
 use sandbox_protocol::time::Timestamp;
 
 use super::Ledger;
+use super::batch::Entry;
 use super::escape::escape;
-use super::reader::Entry;
 
 /// The form of a streamed answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

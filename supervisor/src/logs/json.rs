@@ -7,9 +7,10 @@ use futures_util::stream::unfold;
 use sandbox_protocol::kept::Kind;
 use sandbox_protocol::log::{Selection, Stream};
 
+use super::batch::Entry;
 use super::escape::escape;
 use super::frame::Buffer;
-use super::reader::{Entry, Reader, Step};
+use super::reader::{Reader, Step};
 
 /// From how many bytes on a frame of the body is sent, though there is more to put into it.
 const FRAME_BYTES: usize = 128 << 10;

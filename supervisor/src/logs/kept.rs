@@ -7,7 +7,8 @@ use flate2::write::GzEncoder;
 use sandbox_protocol::cursor::{Cursor, Position};
 use sandbox_protocol::kept::{Kind, head};
 
-use super::reader::{Entry, Reader, Step};
+use super::batch::Entry;
+use super::reader::{Reader, Step};
 use super::utf8;
 use super::{Ledger, off_thread};
 

@@ -1,22 +1,25 @@
 //! What processes print: kept in order, read at each reader's own pace.
 //!
 //! A [`Capture`] reads a pipe and appends to a [`Ledger`]; a [`Reader`] holds a position in it and nothing
-//! else. The pure part is in `ledger`; this is the lock around it, and who is told when it grows.
+//! else. The pure part is in `ledger`, the lock around it in `inner`.
 //!
 //! Invariants:
 //! - a writer never waits for a reader; where it writes faster than the disk, it waits for the disk;
 //! - what is there and what comes later are taken under one lock, so nothing is missed between them;
 //! - no file is touched while a ledger is locked.
 
+mod inner;
 mod ledger;
 mod segment;
 mod spill;
 mod store;
 mod utf8;
 
+mod batch;
 mod capture;
 mod encode;
 mod escape;
+mod follower;
 mod frame;
 mod json;
 mod kept;
@@ -27,39 +30,29 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use sandbox_protocol::cursor::{Cursor, Position};
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::log::{From, LogEvent, Selection, Stream};
 use sandbox_protocol::time::Timestamp;
-use tokio::sync::Notify;
 
 use crate::error::Error;
-use ledger::{Sequence, Sizes};
-use spill::{Filling, Task};
-use store::{Shared, take_place};
+use inner::Inner;
+use ledger::Sequence;
+use store::Shared;
 
+pub use batch::{Batch, Entry};
 pub use capture::Capture;
+pub use follower::{Follower, MAX_FOLLOWERS};
 pub use json::snapshot;
 pub use kept::{Piece, piece};
-pub use reader::{Batch, Entry, Reader, Step};
+pub use reader::{Reader, Step};
 pub use store::{Caps, Store};
 pub use stream::{Form, stream};
-
-/// What one ledger keeps in memory before its oldest blocks move to disk, in bytes.
-const LEDGER_MEMORY_BYTES: u64 = 4 << 20;
-
-/// What one ledger has in memory at most; beyond it the process waits for the disk.
-const LEDGER_MEMORY_MAX_BYTES: u64 = 2 * LEDGER_MEMORY_BYTES;
-
-/// Followers of one ledger at the same time.
-pub const MAX_FOLLOWERS: u64 = 256;
 
 /// The time now.
 #[must_use]
@@ -81,26 +74,6 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 #[derive(Clone, Debug)]
 pub struct Ledger(Arc<Inner>);
 
-/// What the handles of a ledger share.
-#[derive(Debug)]
-struct Inner {
-    store: Arc<Shared>,
-    id: u64,
-    process_id: String,
-    boot: String,
-    incarnation: u64,
-    sequence: Mutex<Sequence>,
-    /// Told at every change.
-    changed: Notify,
-    /// When it last grew, in milliseconds since the epoch.
-    last_change: AtomicI64,
-    followers: AtomicU64,
-    spill_due: AtomicBool,
-    disk_failed: AtomicBool,
-    /// Used by the thread that writes segments only.
-    filling: Mutex<Option<Filling>>,
-}
-
 impl Ledger {
     fn new(
         store: &Arc<Shared>,
@@ -110,20 +83,14 @@ impl Ledger {
         incarnation: u64,
         log_bytes: u64,
     ) -> Self {
-        Self(Arc::new(Inner {
-            store: Arc::clone(store),
+        Self(Arc::new(Inner::new(
+            Arc::clone(store),
             id,
-            process_id: process_id.to_owned(),
-            boot: boot.to_owned(),
+            process_id,
+            boot,
             incarnation,
-            sequence: Mutex::new(Sequence::new(Sizes::of(log_bytes))),
-            changed: Notify::new(),
-            last_change: AtomicI64::new(now().0),
-            followers: AtomicU64::new(0),
-            spill_due: AtomicBool::new(false),
-            disk_failed: AtomicBool::new(false),
-            filling: Mutex::default(),
-        }))
+            log_bytes,
+        )))
     }
 
     /// Adds what was read from `stream` at `at`. Waits for nobody. After the end it is counted and dropped.
@@ -199,19 +166,6 @@ impl Ledger {
         Ok(Reader::new(self.clone(), stream, at, tail))
     }
 
-    /// Takes a place among the followers, given back when it is dropped. `TOO_MANY_SUBSCRIBERS` if there is
-    /// none left, in the store or in this ledger.
-    pub fn follower(&self) -> Result<Follower, Error> {
-        take_place(&self.0.followers, MAX_FOLLOWERS, "processSubscribers")?;
-        let mut follower = Follower {
-            ledger: self.clone(),
-            counted: false,
-        };
-        self.0.store.add_follower()?;
-        follower.counted = true;
-        Ok(follower)
-    }
-
     /// Resolves when the ledger has ended.
     pub async fn closed(&self) {
         self.until(Sequence::is_closed).await;
@@ -268,110 +222,6 @@ impl Ledger {
                 return;
             }
             changed.await;
-        }
-    }
-
-    /// Resolves when a writer may go on: at once, but for one that writes faster than the disk.
-    fn room(&self) -> impl Future<Output = ()> + '_ {
-        let store = &self.0.store;
-        let is_full = move || {
-            self.0.sequence().bytes().0 > LEDGER_MEMORY_MAX_BYTES
-                || store.memory_bytes.load(Ordering::Relaxed) > 2 * store.caps.memory_bytes
-        };
-        async move {
-            while is_full() {
-                let mut freed = pin!(store.freed.notified());
-                freed.as_mut().enable();
-                if !is_full() {
-                    return;
-                }
-                freed.await;
-            }
-        }
-    }
-}
-
-impl Inner {
-    fn sequence(&self) -> MutexGuard<'_, Sequence> {
-        self.sequence
-            .lock()
-            .expect("no code panics while it holds this lock")
-    }
-
-    fn filling(&self) -> MutexGuard<'_, Option<Filling>> {
-        self.filling
-            .lock()
-            .expect("no code panics while it holds this lock")
-    }
-
-    /// Changes the sequence and keeps the store's books.
-    fn change<T>(&self, change: impl FnOnce(&mut Sequence) -> T) -> T {
-        let mut sequence = self.sequence();
-        let (memory, disk) = sequence.bytes();
-        let result = change(&mut sequence);
-        let (memory_after, disk_after) = sequence.bytes();
-        let discarded = sequence.take_discarded();
-        // Under the lock, so that the sums never fall below what is there.
-        let book = |sum: &AtomicU64, before: u64, after: u64| {
-            if before != after {
-                sum.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
-            }
-        };
-        book(&self.store.memory_bytes, memory, memory_after);
-        book(&self.store.disk_bytes, disk, disk_after);
-        drop(sequence);
-        if !discarded.is_empty() {
-            self.store.give(Task::Close(discarded));
-        }
-        result
-    }
-
-    fn grew(self: &Arc<Self>, at: Timestamp, memory_bytes: u64) {
-        self.last_change.store(at.0, Ordering::Relaxed);
-        self.changed.notify_waiters();
-        if memory_bytes > LEDGER_MEMORY_BYTES && !self.spill_due.swap(true, Ordering::AcqRel) {
-            self.store.give(Task::Spill(Arc::downgrade(self)));
-        }
-        self.store.relieve();
-    }
-
-    fn spill_begins(&self) {
-        self.spill_due.store(false, Ordering::Release);
-    }
-
-    /// Says once that this ledger cannot be written to disk.
-    fn disk_failed(&self, error: &io::Error) {
-        if !self.disk_failed.swap(true, Ordering::Relaxed) {
-            let id = &self.process_id;
-            eprintln!("supervisor: the log of {id} cannot be kept whole on disk: {error}");
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.store.forget(self.id);
-        let segments = self.change(Sequence::discard_all);
-        if !segments.is_empty() {
-            self.store.give(Task::Close(segments));
-        }
-        self.store.freed.notify_waiters();
-    }
-}
-
-/// A place among the followers.
-#[derive(Debug)]
-pub struct Follower {
-    ledger: Ledger,
-    /// Whether the store counts it too.
-    counted: bool,
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.ledger.0.followers.fetch_sub(1, Ordering::Relaxed);
-        if self.counted {
-            self.ledger.0.store.remove_follower();
         }
     }
 }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
+use super::inner::{Inner, LEDGER_MEMORY_BYTES};
 use super::segment::Segment;
 use super::store::Shared;
-use super::{Inner, LEDGER_MEMORY_BYTES};
 
 /// What the thread is asked to do.
 #[derive(Debug)]

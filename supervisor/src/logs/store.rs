@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use sandbox_protocol::error::{ErrorBody, ErrorCode};
+use sandbox_protocol::error::ErrorBody;
 use tokio::sync::Notify;
 
+use super::Ledger;
+use super::follower::take_place;
+use super::inner::Inner;
 use super::segment::Segment;
 use super::spill::{self, Task};
-use super::{Inner, Ledger};
 
 /// What all ledgers may use together.
 #[derive(Clone, Copy, Debug)]
@@ -153,21 +155,5 @@ impl Shared {
 
     pub(super) fn remove_follower(&self) {
         self.followers.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Raises `taken` by one unless it is at `limit` already.
-pub(super) fn take_place(taken: &AtomicU64, limit: u64, name: &str) -> Result<(), ErrorBody> {
-    let raise = |now: u64| (now < limit).then_some(now + 1);
-    match taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, raise) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(ErrorBody::new(
-            ErrorCode::TooManySubscribers,
-            format!("{limit} followers are the limit"),
-        )
-        .with(|context| {
-            context.limit = Some(name.to_owned());
-            context.limit_value = Some(limit);
-        })),
     }
 }

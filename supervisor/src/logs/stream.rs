@@ -8,9 +8,10 @@ use futures_util::stream::unfold;
 use sandbox_protocol::sse::HEARTBEAT;
 
 use super::encode::Encoder;
+use super::follower::Follower;
 use super::frame::Buffer;
+use super::now;
 use super::reader::{Reader, Step};
-use super::{Follower, now};
 
 pub use super::encode::Form;
 

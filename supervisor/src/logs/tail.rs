@@ -5,7 +5,8 @@ use sandbox_protocol::kept::Kind;
 use sandbox_protocol::log::Selection;
 
 use super::Ledger;
-use super::reader::{Batch, Entry, Reader, Step};
+use super::batch::{Batch, Entry};
+use super::reader::{Reader, Step};
 
 /// How much of the end is looked at for the last lines as text, in bytes.
 const TEXT_BYTES: usize = 64 << 10;

@@ -7,6 +7,7 @@ use sandbox_protocol::kept::Kind;
 use sandbox_protocol::log::{From, Selection, Stream};
 use sandbox_protocol::time::Timestamp;
 
+use super::super::inner::LEDGER_MEMORY_BYTES;
 use super::super::ledger::{Found, Sequence, Sizes, Source};
 use super::super::{Ledger, Reader, Step};
 use super::{Fixture, err, fixture, out, read_now, reader, spilled_to};
@@ -219,7 +220,7 @@ async fn what_moved_to_disk_is_read_byte_for_byte() {
         out(&ledger, i64::from(ms), &line);
         expected.extend_from_slice(&line);
     }
-    spilled_to(&fixture.store, super::super::LEDGER_MEMORY_BYTES).await;
+    spilled_to(&fixture.store, LEDGER_MEMORY_BYTES).await;
     assert!(ledger.0.sequence().bytes().1 > 1 << 20);
     let mut early = reader(&ledger);
     assert!(read_now(&mut early).await == (expected.clone(), 0));
@@ -277,9 +278,9 @@ async fn on_a_disk_that_takes_nothing_the_newest_stays_and_the_gap_is_told() {
     let ledger = fixture.ledger(64 << 20);
     for ms in 0..1000 {
         out(&ledger, ms, vec![b'x'; 10_000]);
-        ledger.room().await;
+        ledger.0.room().await;
     }
-    spilled_to(&fixture.store, super::super::LEDGER_MEMORY_BYTES).await;
+    spilled_to(&fixture.store, LEDGER_MEMORY_BYTES).await;
     let (rest, gone) = read_now(&mut reader(&ledger)).await;
     assert_eq!(rest.len() as u64 + gone, 10_000_000);
     assert!(rest.len() > 256 << 10 && gone > 0);
