@@ -15,12 +15,15 @@ pub mod table;
 mod state;
 mod task;
 
+mod causes;
 mod limit;
 mod once;
+mod pipes;
 mod refusal;
 mod run;
 mod stats;
 mod stdin;
+mod target;
 mod tree;
 mod user;
 

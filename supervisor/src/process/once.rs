@@ -16,9 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::launch::Launch;
+use super::pipes::{Ours, Pipes};
 use super::refusal::refusal;
 use super::run;
-use super::spawn::{Ours, Pipes, SpawnError, Spawner};
+use super::spawn::{SpawnError, Spawner};
 use super::state::Ended;
 use super::table::{Place, Table};
 use super::task::KILL;

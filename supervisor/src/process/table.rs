@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::environment::Variables;
 use crate::error::Error;
 use crate::logs::{self, Store};
+use crate::ready;
 
 /// Every process of a supervisor. A cheap clone.
 #[derive(Clone, Debug)]
@@ -68,6 +69,9 @@ impl Table {
     /// by another request. A start that fails (`INVALID_CWD`, `INVALID_COMMAND`, `SPAWN_FAILED`,
     /// `TOO_MANY_PROCESSES`) leaves no record. A start goes on when it is not awaited any more.
     pub async fn start(&self, spec: ProcessSpec) -> Result<(Process, bool), Error> {
+        if let Some(until) = &spec.until {
+            ready::check(until, "until.regex")?;
+        }
         let launch = self.launch(&spec.command, &spec.cwd, &spec.env, spec.user.as_deref())?;
         let id = match &spec.id {
             Some(id) => id.as_str().to_owned(),

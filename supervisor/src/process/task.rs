@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
 use sandbox_protocol::error::ErrorBody;
@@ -14,11 +14,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::causes::Causes;
 use super::launch::Launch;
-use super::limit;
+use super::pipes::{Ours, Pipes};
 use super::refusal::refusal;
 use super::run;
-use super::spawn::{Ours, Pipes, SpawnError, Spawner};
+use super::spawn::{SpawnError, Spawner};
 use super::state::{Cause, Ended, Exit, Next, Phase, State};
 use super::tree::Tree;
 use super::{Ask, Process, Snapshot};
@@ -39,9 +40,6 @@ pub(super) const KILL: Kill = Kill {
     grace_ms: Some(0),
 };
 
-/// Something that ends a process when it resolves, once.
-type Due = Pin<Box<dyn Future<Output = Cause> + Send>>;
-
 /// The owner of one process.
 pub(super) struct Task {
     process: Process,
@@ -54,10 +52,8 @@ pub(super) struct Task {
     end_time: Option<Timestamp>,
     /// The tree of the latest run.
     tree: Option<Tree>,
-    /// The end of its lifetime, and what is looked for in its output: of all its runs.
-    due: Vec<Due>,
-    /// What the latest run may use.
-    limit: Option<Due>,
+    /// What may end it from our side.
+    causes: Causes,
     /// The kills that this task began.
     kills: JoinSet<()>,
     matched: bool,
@@ -82,8 +78,7 @@ impl Task {
             state,
             end_time: None,
             tree: None,
-            due: Vec::new(),
-            limit: None,
+            causes: Causes::default(),
             kills: JoinSet::new(),
             matched: false,
         }
@@ -92,11 +87,12 @@ impl Task {
     /// Lives through the process, until the last of its trees is gone. The error, also published, is that of
     /// a first run that did not start.
     pub(super) async fn run(mut self) -> Result<(), ErrorBody> {
+        // Before it executes: its lifetime includes its start.
+        self.causes = Causes::lifelong(self.process.spec(), self.process.ledger());
         let mut captures = match self.begin().await {
             Ok(captures) => captures,
             Err(error) => return Err(self.refuse(&error)),
         };
-        self.due = self.lifelong();
         while let Some(pause) = self.live(captures).await {
             let Some(next) = self.again(pause).await else {
                 break;
@@ -138,8 +134,7 @@ impl Task {
             captures.push(Capture::start(stderr, Stream::Stderr, ledger.clone())?);
         }
         self.process.0.stdin.open(pipes.stdin).await?;
-        let limits = self.process.spec().limits;
-        self.limit = Some(Box::pin(limit::exceeded(tree.clone(), limits)));
+        self.causes.watch(tree.clone(), self.process.spec());
         self.tree = Some(tree.clone());
         self.state.started();
         self.publish();
@@ -153,17 +148,6 @@ impl Task {
         refused
     }
 
-    fn lifelong(&self) -> Vec<Due> {
-        let mut due: Vec<Due> = Vec::new();
-        if let Some(ms) = self.process.spec().timeout_ms {
-            due.push(Box::pin(async move {
-                sleep(Duration::from_millis(ms)).await;
-                Cause::Timeout
-            }));
-        }
-        due
-    }
-
     /// Lives through a run, until its root has ended and its pipes are drained; the pause before the next run
     /// if there is to be one.
     async fn live(&mut self, captures: Vec<Capture>) -> Option<Duration> {
@@ -175,7 +159,7 @@ impl Task {
         self.process.0.stdin.close().await;
         match self.state.ended(Ended::from_status(end.status)) {
             Next::Finish(exit) => {
-                self.finish(exit);
+                self.finish(exit).await;
                 None
             }
             Next::Restart {
@@ -217,13 +201,13 @@ impl Task {
             }
         }
         if let Phase::Finished(exit) = self.state.phase() {
-            self.finish(exit);
+            self.finish(exit).await;
         }
         None
     }
 
     /// Closes the ledger, with an `exit` if one was observed, and publishes the end.
-    fn finish(&self, exit: Exit) {
+    async fn finish(&mut self, exit: Exit) {
         let ledger = self.process.ledger();
         if exit.exit_code.is_none() && exit.signal.is_none() {
             ledger.close();
@@ -237,6 +221,8 @@ impl Task {
                 timestamp: self.end_time.unwrap_or_else(logs::now),
             });
         }
+        // Printed with its last breath, perhaps.
+        self.matched |= self.causes.had_match().await;
         self.publish();
     }
 
@@ -260,7 +246,7 @@ impl Task {
                 biased;
                 result = &mut done => return result,
                 Some(ask) = self.asks.recv() => self.answer(ask),
-                cause = first(&mut self.due, &mut self.limit) => self.intervene(cause),
+                cause = self.causes.next() => self.intervene(cause),
             }
         }
     }
@@ -273,7 +259,7 @@ impl Task {
                 biased;
                 () = &mut done => return,
                 Some(ask) = self.asks.recv() => self.answer(ask),
-                cause = first(&mut self.due, &mut self.limit) => self.intervene(cause),
+                cause = self.causes.next() => self.intervene(cause),
             }
         }
     }
@@ -300,26 +286,6 @@ impl Task {
             });
         }
     }
-}
-
-/// The first of those that are due, which is then due no more.
-async fn first(due: &mut Vec<Due>, limit: &mut Option<Due>) -> Cause {
-    std::future::poll_fn(|context| {
-        for (index, each) in due.iter_mut().enumerate() {
-            if let std::task::Poll::Ready(cause) = each.as_mut().poll(context) {
-                drop(due.swap_remove(index));
-                return std::task::Poll::Ready(cause);
-            }
-        }
-        if let Some(each) = limit
-            && let std::task::Poll::Ready(cause) = each.as_mut().poll(context)
-        {
-            *limit = None;
-            return std::task::Poll::Ready(cause);
-        }
-        std::task::Poll::Pending
-    })
-    .await
 }
 
 /// Waits until everything printed is in the ledger, but for no descendant that prints on.

@@ -6,13 +6,10 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal as KernelSignal};
+use rustix::process::Pid;
 use sandbox_protocol::process::{Kill, Member};
 use sandbox_protocol::signal::Signal;
 use sandbox_protocol::time::Timestamp;
@@ -20,6 +17,7 @@ use tokio::sync::watch;
 
 use super::procfs::{self, Stat};
 use super::spawn::Spawner;
+use super::target::{Target, await_deaths};
 
 /// How long after `SIGKILL` a kill gives up and names the survivors.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -281,53 +279,3 @@ impl Tree {
 /// Who got a signal already: number and start time.
 #[derive(Debug, Default)]
 struct Signalled(HashSet<(Pid, u64)>);
-
-/// A process held by its pidfd, which never means another.
-struct Target(OwnedFd);
-
-impl Target {
-    /// Holds `pid` if it is still the one of which `stat` tells.
-    fn open(pid: Pid, stat: &Stat) -> Option<Self> {
-        let target = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        let same = Stat::of(pid).is_ok_and(|now| now.started == stat.started);
-        same.then_some(Self(target))
-    }
-
-    /// Whether the signal was delivered: it is not to one that ended before, nor where the kernel refuses.
-    fn send(&self, signal: Signal) -> bool {
-        rustix::process::pidfd_send_signal(&self.0, kernel(signal)).is_ok()
-    }
-}
-
-#[expect(
-    unsafe_code,
-    reason = "rustix names only the signals that libc leaves free"
-)]
-fn kernel(signal: Signal) -> KernelSignal {
-    // SAFETY: the number is one of the kernel's. It is only ever sent to other processes, whose libc's own
-    // use of it is their caller's business.
-    unsafe { KernelSignal::from_raw_unchecked(signal.number()) }
-}
-
-/// Waits until all of `dying` are dead.
-fn await_deaths(mut dying: Vec<Target>, deadline: Instant) {
-    while !dying.is_empty() {
-        let mut deaths: Vec<_> = dying
-            .iter()
-            .map(|target| PollFd::new(&target.0, PollFlags::IN))
-            .collect();
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).ok();
-        match rustix::event::poll(&mut deaths, timeout.as_ref()) {
-            Ok(0) => return,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => {
-                eprintln!("supervisor: cannot watch the dying: {error}");
-                return;
-            }
-        }
-        let dead: Vec<bool> = deaths.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let mut dead = dead.into_iter();
-        dying.retain(|_| !dead.next().unwrap_or(true));
-    }
-}

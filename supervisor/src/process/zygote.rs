@@ -85,6 +85,7 @@ fn serve(socket: OwnedFd, supervisor: Pid) -> ! {
         exit(1);
     }
     default_dispositions();
+    close_others(&socket);
     loop {
         let request = match receive(&socket) {
             Ok(Some(request)) => request,
@@ -149,10 +150,40 @@ fn fork_sibling() -> Result<bool, Errno> {
 /// we run. `SIGPIPE` stays ignored until the child executes: a write must fail, not kill.
 #[expect(unsafe_code, reason = "rustix leaves signal dispositions to libc")]
 fn default_dispositions() {
+    // The kernel's own structure, of all zeros: the default action, no flags, nothing blocked. Larger than on
+    // any architecture. libc's call would leave out the two signals that it keeps for itself.
+    let default = [0_u64; 8];
+    let mask_bytes = 8;
     for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
-        // SAFETY: no handler is installed, only the default; where that is refused (SIGKILL, SIGSTOP and the
-        // two that libc keeps) the default holds anyway.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads `default`, which lives, and writes nowhere. No handler is installed. It
+        // refuses SIGKILL and SIGSTOP, whose default holds anyway.
+        unsafe {
+            let old = std::ptr::null_mut::<u64>();
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                old,
+                mask_bytes,
+            );
+        }
+    }
+}
+
+/// Closes what the supervisor came with besides its standard descriptors: it is for nobody below us.
+#[expect(unsafe_code, reason = "rustix has no close_range")]
+fn close_others(socket: &OwnedFd) {
+    let socket = socket.as_raw_fd().unsigned_abs();
+    for (first, last) in [(3, socket - 1), (socket + 1, u32::MAX)] {
+        if first > last {
+            continue;
+        }
+        // SAFETY: nothing here owns a descriptor but the socket, which is left out, and the standard ones.
+        let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if closed != 0 {
+            let error = io::Error::last_os_error();
+            eprintln!("supervisor: descriptors {first} to {last} stay open for what runs: {error}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One-time commands.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -183,4 +184,56 @@ async fn one_that_cannot_start_is_refused() {
         assert_eq!(answer.code(), (400, code.to_owned()));
     }
     alone(&supervisor).await;
+}
+
+#[tokio::test]
+async fn another_user_is_that_user_in_everything() {
+    let supervisor = Supervisor::start();
+    let command = "id -u; id -g; echo $USER $LOGNAME; cat /proc/self/oom_score_adj";
+    let body = json!({"command": command, "user": "nobody", "cwd": "/"});
+    if !rustix::process::geteuid().is_root() {
+        let answer = Answer::read(post(&supervisor, &body, None).await).await;
+        assert_eq!(
+            answer.code(),
+            (403, "PERMISSION_DENIED".into()),
+            "only root can become somebody"
+        );
+        return;
+    }
+    let result = run(&supervisor, &body).await;
+    assert_eq!(
+        result["stdout"], "65534\n65534\nnobody nobody\n500\n",
+        "{result}"
+    );
+    // Root could enter it, the user cannot.
+    let owners = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(supervisor.workspace(), owners).unwrap();
+    let body = json!({"command": "true", "user": "nobody"});
+    let answer = Answer::read(post(&supervisor, &body, None).await).await;
+    assert_eq!(answer.code(), (400, "INVALID_CWD".into()));
+    assert_eq!(answer.json()["context"]["errno"], "EACCES");
+    let body = json!({"command": "sleep 1000", "id": "a", "user": "nobody", "cwd": "/"});
+    supervisor.post("/processes", &body).await;
+    let stats = supervisor.get("/processes/a/stats").await.json();
+    assert!(stats["readBytes"].is_u64(), "{stats}");
+}
+
+#[tokio::test]
+async fn it_inherits_neither_descriptors_nor_ignored_signals_nor_a_session() {
+    let supervisor = Supervisor::start();
+    let status = json!({"argv": ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]});
+    let none = "0000000000000000";
+    let result = run(&supervisor, &status).await;
+    assert_eq!(
+        result["stdout"],
+        format!("SigBlk:\t{none}\nSigIgn:\t{none}\n")
+    );
+    // The fourth is the folder that is being listed.
+    let result = run(&supervisor, &json!({"argv": ["ls", "/proc/self/fd"]})).await;
+    assert_eq!(result["stdout"], "0\n1\n2\n3\n");
+    let leads = "[ $(cut -d' ' -f6 /proc/$$/stat) = $$ ]";
+    assert_eq!(
+        run(&supervisor, &json!({"command": leads})).await["exitCode"],
+        0
+    );
 }

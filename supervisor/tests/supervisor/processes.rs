@@ -434,3 +434,41 @@ async fn the_variables_are_the_users_then_the_sandboxs_then_the_requests() {
         assert!(value(present).is_some(), "{present}");
     }
 }
+
+#[tokio::test]
+async fn a_match_of_until_ends_the_tree_and_outranks_the_exit() {
+    let supervisor = Supervisor::start();
+    for (id, command, status) in [
+        (
+            "line",
+            "echo begun; echo all done; setsid sleep 1000 & wait",
+            "killed",
+        ),
+        ("prompt", "printf 'all done'; sleep 1000", "killed"),
+        ("last", "printf 'all done'; exit 3", "failed"),
+    ] {
+        let body = json!({"command": command, "id": id, "until": {"log": "all done"}});
+        supervisor.post("/processes", &body).await;
+        let process = ended(&supervisor, id).await;
+        assert_eq!(process["matched"], true, "{id}");
+        // The last one may be killed while its line is waited for, or end before.
+        if id != "last" {
+            assert_eq!(
+                (&process["status"], &process["reason"]),
+                (&json!(status), &json!("killed"))
+            );
+        }
+    }
+    alone(&supervisor).await;
+    let body = json!({"command": "echo other", "id": "none", "until": {"regex": "^all"}});
+    supervisor.post("/processes", &body).await;
+    let process = ended(&supervisor, "none").await;
+    assert_eq!(
+        (&process["matched"], &process["exitCode"]),
+        (&json!(false), &json!(0))
+    );
+    let body = json!({"command": "true", "until": {"regex": "("}});
+    let answer = supervisor.post("/processes", &body).await;
+    assert_eq!(answer.code(), (400, "VALIDATION_FAILED".into()));
+    assert_eq!(answer.json()["context"]["field"], "until.regex");
+}
