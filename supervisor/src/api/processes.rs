@@ -1,5 +1,7 @@
 //! `/processes`: start, list, look at, kill and forget processes, and feed them.
 
+use std::time::Duration;
+
 use axum::body::Body as RawBody;
 use axum::extract::{Path, Query, State as Shared};
 use axum::http::StatusCode;
@@ -17,6 +19,7 @@ use serde::Deserialize;
 use super::{Body, BodyOrDefault, State};
 use crate::error::Error;
 use crate::process;
+use crate::ready;
 
 pub(super) fn routes() -> Router<State> {
     Router::new()
@@ -43,7 +46,13 @@ async fn start(
     Body(request): Body<ProcessRequest>,
 ) -> Result<(StatusCode, Json<Process>), Error> {
     let spec = request.validate()?;
+    let ready = spec.ready.clone();
+    let limit = Duration::from_millis(spec.ready_timeout_ms);
     let (process, created) = state.table.start(spec).await?;
+    if let Some(condition) = ready {
+        // Whatever comes of it, the process stays, for the caller to inspect.
+        ready::wait(&state.table, &process, &condition, limit).await?;
+    }
     let status = if created {
         StatusCode::CREATED
     } else {

@@ -70,7 +70,10 @@ impl Table {
     /// `TOO_MANY_PROCESSES`) leaves no record. A start goes on when it is not awaited any more.
     pub async fn start(&self, spec: ProcessSpec) -> Result<(Process, bool), Error> {
         if let Some(until) = &spec.until {
-            ready::check(until, "until.regex")?;
+            ready::check_pattern(until, "until.regex")?;
+        }
+        if let Some(condition) = &spec.ready {
+            ready::check(condition, "ready")?;
         }
         let launch = self.launch(&spec.command, &spec.cwd, &spec.env, spec.user.as_deref())?;
         let id = match &spec.id {

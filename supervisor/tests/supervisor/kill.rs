@@ -65,7 +65,8 @@ async fn reaches_a_daemon_that_forked_twice_with_a_cleared_environment() {
         "( ( env -i setsid sleep 3000 </dev/null >/dev/null 2>&1 & ) & ); sleep 1000 & wait";
     let supervisor = started(daemon, 2).await;
     let receipt = killed(&supervisor, &json!({})).await;
-    assert_eq!(count(&receipt["signalled"]), 3, "{receipt}");
+    // Those in between may be there still.
+    assert!(count(&receipt["signalled"]) >= 3, "{receipt}");
 }
 
 #[tokio::test]

@@ -472,3 +472,41 @@ async fn a_match_of_until_ends_the_tree_and_outranks_the_exit() {
     assert_eq!(answer.code(), (400, "VALIDATION_FAILED".into()));
     assert_eq!(answer.json()["context"]["field"], "until.regex");
 }
+
+#[tokio::test]
+async fn a_start_with_a_condition_is_answered_when_it_is_met_or_cannot_be() {
+    let supervisor = Supervisor::start();
+    let ready =
+        json!({"command": "sleep 0.05; echo up; sleep 1000", "id": "a", "ready": {"log": "up"}});
+    let answer = supervisor.post("/processes", &ready).await;
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (201, &json!("running"))
+    );
+    let again = supervisor.post("/processes", &ready).await;
+    assert_eq!(
+        (again.status, &again.json()["pid"]),
+        (200, &answer.json()["pid"])
+    );
+    let late = json!({
+        "command": "sleep 1000", "id": "b", "ready": {"log": "up"}, "readyTimeoutMs": 50,
+    });
+    let answer = supervisor.post("/processes", &late).await;
+    assert_eq!(answer.code(), (408, "PROCESS_READY_TIMEOUT".into()));
+    let left = supervisor.get("/processes/b").await.json();
+    assert_eq!(
+        left["status"], "running",
+        "waiting never touches the process"
+    );
+    let early = json!({"command": "exit 2", "id": "c", "ready": {"log": "up"}});
+    let answer = supervisor.post("/processes", &early).await;
+    assert_eq!(answer.code(), (409, "PROCESS_EXITED_BEFORE_READY".into()));
+    assert_eq!(supervisor.get("/processes/c").await.json()["exitCode"], 2);
+    let bad = json!({"command": "true", "id": "d", "ready": {"regex": "("}});
+    assert_eq!(supervisor.post("/processes", &bad).await.status, 400);
+    assert_eq!(
+        supervisor.get("/processes/d").await.status,
+        404,
+        "nothing was started"
+    );
+}
