@@ -16,7 +16,6 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use futures::channel::{mpsc, oneshot};
-use futures::future::OptionFuture;
 use futures::{FutureExt, StreamExt, select_biased};
 use sandbox_protocol::build::{Build, BuildReason, BuildRequest, BuildStatus, OnDisconnect};
 use sandbox_protocol::cursor::Cursor;
@@ -409,8 +408,7 @@ impl Guard {
         let mut outcome = {
             let mut saved = pin!(self.keep_saving(client).fuse());
             loop {
-                let grace_left = live.grace_left(&core);
-                let mut alone = pin!(OptionFuture::from(grace_left.map(sleep)).fuse());
+                let mut alone = pin!(live.missed_too_long(&core).fuse());
                 select_biased! {
                     outcome = exited => break outcome,
                     command = inbox.next() => match command {
@@ -420,7 +418,7 @@ impl Guard {
                     },
                     () = stopped => break Outcome::Stop(BuildReason::ContainerDied),
                     () = saved => break Outcome::Stop(BuildReason::Lost),
-                    gone = alone => if gone.is_some() { break Outcome::Stop(BuildReason::ClientGone) },
+                    () = alone => break Outcome::Stop(BuildReason::ClientGone),
                     () = late => break Outcome::Stop(BuildReason::Timeout),
                 }
             }
@@ -622,15 +620,16 @@ impl Guard {
 }
 
 impl Live {
-    /// How long the client may still stay away, in milliseconds; `None` while nobody is missed.
-    fn grace_left(&self, core: &Core) -> Option<u64> {
+    /// Resolves when the client that is missed has stayed away for too long; never while none is missed.
+    async fn missed_too_long(&self, core: &Core) {
         let grace = core
             .settings()
             .map_or(30_000, |settings| settings.reattach_grace_ms);
-        match *self.client.borrow() {
-            Presence::Vacant(since) => Some(since.plus_ms(signed(grace)).since(now())),
-            Presence::Left => Some(0),
-            Presence::NotNeeded | Presence::Seated(_) => None,
+        let presence = *self.client.borrow();
+        match presence {
+            Presence::Vacant(since) => sleep(since.plus_ms(signed(grace)).since(now())).await,
+            Presence::Left => {}
+            Presence::NotNeeded | Presence::Seated(_) => futures::future::pending().await,
         }
     }
 }
