@@ -224,11 +224,8 @@ fn log_request(request: &Request) -> Result<LogRequest> {
         .map_err(|error| internal("the URL could not be read", error))?;
     let pairs = url
         .query_pairs()
-        .map(|(name, value)| (name.into_owned(), value.into_owned()));
-    let query: LogQuery = parse(serde::de::value::MapDeserializer::<
-        _,
-        serde::de::value::Error,
-    >::new(pairs))?;
+        .map(|(name, value)| (name.into_owned(), value.into_owned().into()));
+    let query: LogQuery = parse(serde_json::Value::Object(pairs.collect()))?;
     let header = |name: &str| request.headers().get(name).ok().flatten();
     query.validate(
         header("Last-Event-ID").as_deref(),

@@ -361,12 +361,34 @@ impl Guard {
         let mut cancelled = pin!(cancelled.fuse());
         select_biased! {
             reason = cancelled => Err(Outcome::Stop(reason)),
-            started = pin!(self.start().fuse()) => started.map_err(Outcome::Refused),
+            started = pin!(self.start().fuse()) => started,
         }
     }
 
     /// Container, process, row. A process of this build that is there already is taken as it is.
-    async fn start(&mut self) -> Result<Life> {
+    async fn start(&mut self) -> Result<Life, Outcome> {
+        if self.row.record.status == BuildStatus::Running {
+            return self.same_life().await;
+        }
+        self.start_anew().await.map_err(Outcome::Refused)
+    }
+
+    /// The life in which the process was started; another one knows nothing of it.
+    async fn same_life(&self) -> Result<Life, Outcome> {
+        let silent_since = now();
+        loop {
+            match self.core.running_life().await {
+                Ok(Some(life)) if Some(life.generation) == self.row.generation => return Ok(life),
+                Ok(_) => return Err(Outcome::Stop(BuildReason::ContainerDied)),
+                Err(_) if now().since(silent_since) > SILENCE_LIMIT_MS => {
+                    return Err(Outcome::Stop(BuildReason::Lost));
+                }
+                Err(_) => sleep(500).await,
+            }
+        }
+    }
+
+    async fn start_anew(&mut self) -> Result<Life> {
         let life = boot::ensure(&self.core).await?;
         self.row.generation = Some(life.generation);
         let client = self.core.client(&life)?;
