@@ -63,7 +63,9 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
         }
         Call::WriteFile | Call::Hydrate => {
             let stream = request.inner().body().map(JsValue::from);
-            if matches!(call, Call::Hydrate) && stream.is_none() {
+            let length = request.headers().get("Content-Length").ok().flatten();
+            let empty = stream.is_none() || length.as_deref() == Some("0");
+            if matches!(call, Call::Hydrate) && empty {
                 return Err(ErrorBody::new(
                     ErrorCode::ValidationFailed,
                     "the body is empty; send a tar archive",

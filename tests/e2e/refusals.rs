@@ -330,6 +330,7 @@ async fn with_a_key_only_its_holder_is_served_and_an_allowed_page_may_read_even_
         "another stream",
     )
     .await;
-    let state = sandbox.get(&format!("?ticket={ticket}")).send().await;
+    let state = format!("{}?ticket={ticket}", sandbox.path(""));
+    let state = dev.get(&state).send().await;
     assert_eq!(state.status(), 401, "a ticket opens streams alone");
 }

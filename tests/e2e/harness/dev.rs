@@ -213,10 +213,21 @@ fn copy_of_the_project() -> TempDir {
     let image = format!("image = \"{}\"", root().join("Dockerfile").display());
     fs::write(
         copy.path().join("wrangler.toml"),
-        settings.replace(dockerfile, &image),
+        without_build(&settings).replace(dockerfile, &image),
     )
     .expect("a new folder");
     copy
+}
+
+/// The settings without the build: with one, wrangler reloads when a source changes, and the copy has none.
+fn without_build(settings: &str) -> String {
+    let (before, build) = settings
+        .split_once("[build]")
+        .expect("wrangler.toml has a build");
+    let (_, after) = build
+        .split_once("\n\n")
+        .expect("something follows the build");
+    format!("{before}{after}")
 }
 
 /// A valid Worker name that no other server on this machine has.
