@@ -214,7 +214,7 @@ pub struct BuildEvent {
     pub log_bytes: u64,
     /// Whether the kept log has all of them.
     pub log_complete: bool,
-    /// Always true: the event is sent after the destroy.
+    /// Whether the sandbox is destroyed: always, but where a build was refused in a sandbox that ran before.
     pub destroyed: bool,
     /// A sentence that says all this.
     pub data: String,
@@ -255,7 +255,12 @@ impl Build {
             BuildReason::ContainerDied => "lost its container".to_owned(),
             BuildReason::Lost => "lost its supervisor".to_owned(),
         };
-        format!("The build {end}; the sandbox is destroyed")
+        let sandbox = if self.destroyed {
+            "is destroyed"
+        } else {
+            "is as it was"
+        };
+        format!("The build {end}; the sandbox {sandbox}")
     }
 }
 

@@ -45,9 +45,6 @@ pub(crate) async fn begin(core: &Rc<Core>, request: &BuildRequest) -> Result<Rc<
     let process = request.validate(&id, ceiling_ms)?;
     core.container()?;
     refuse_second(core)?;
-    let started_container = !core.container_running().await?;
-    // The look took a while; the check and the row are made without a wait between them.
-    refuse_second(core)?;
     let row = BuildRow {
         record: Build {
             id: id.to_string(),
@@ -70,7 +67,7 @@ pub(crate) async fn begin(core: &Rc<Core>, request: &BuildRequest) -> Result<Rc<
         generation: None,
         process,
         on_disconnect: request.on_disconnect.unwrap_or_default(),
-        started_container,
+        started_container: false,
         saved: None,
     };
     core.records.set_build(&row)?;

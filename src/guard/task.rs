@@ -7,7 +7,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt, select_biased};
 use sandbox_protocol::build::{Build, BuildReason, BuildStatus};
 use sandbox_protocol::error::ErrorCode;
-use sandbox_protocol::sandbox::Receipt;
+use sandbox_protocol::sandbox::{Receipt, SandboxStatus};
 use sandbox_protocol::time::Timestamp;
 
 use crate::client::{Client, Failure};
@@ -108,7 +108,7 @@ impl Guard {
         if self.row.record.status == BuildStatus::Running {
             return self.same_life().await;
         }
-        self.start_anew().await.map_err(Outcome::Refused)
+        self.start_anew().await
     }
 
     /// The life in which the process was started; another one knows nothing of it.
@@ -126,29 +126,37 @@ impl Guard {
         }
     }
 
-    async fn start_anew(&mut self) -> Result<Life> {
-        let life = boot::ensure(&self.core).await?;
+    async fn start_anew(&mut self) -> Result<Life, Outcome> {
+        let before = self.core.records.life().map_err(Outcome::Refused)?;
+        let life = boot::ensure(&self.core).await.map_err(Outcome::Refused)?;
+        self.row.started_container |= before.is_none_or(|before| {
+            before.status == SandboxStatus::Stopped || before.generation != life.generation
+        });
         self.row.generation = Some(life.generation);
-        let client = self.core.client(&life)?;
-        let found = client.process(self.live.id.as_str()).await;
-        if found.is_err() {
-            let body = serde_json::to_string(&self.row.process);
-            let body = body.map_err(|error| internal("the build could not be sent", error))?;
-            let process = client.start(body).await.map_err(|failure| match failure {
-                Failure::Refused(error) => error,
-                Failure::Silent(detail) => crate::error::unavailable(
-                    "unreachable",
-                    format!("the supervisor did not answer: {detail}"),
-                ),
-            })?;
-            let detail = process
-                .pid
-                .map(|pid| format!("{} as pid {pid}", process.id));
-            self.core.event(life.generation, "buildStarted", detail)?;
-        }
+        self.start_process(&life).await?;
         self.row.record.status = BuildStatus::Running;
-        self.core.records.set_build(&self.row)?;
+        let written = self.core.records.set_build(&self.row);
+        written.map_err(Outcome::Refused)?;
         Ok(life)
+    }
+
+    async fn start_process(&self, life: &Life) -> Result<(), Outcome> {
+        let client = self.core.client(life).map_err(Outcome::Refused)?;
+        if client.process(self.live.id.as_str()).await.is_ok() {
+            return Ok(());
+        }
+        let body = serde_json::to_string(&self.row.process)
+            .map_err(|error| Outcome::Refused(internal("the build could not be sent", error)))?;
+        let process = client.start(body).await.map_err(|failure| match failure {
+            Failure::Refused(error) => Outcome::Refused(error),
+            // It may have been started: what nobody knows of must go with its sandbox.
+            Failure::Silent(_) => Outcome::Stop(BuildReason::Lost),
+        })?;
+        let detail = process
+            .pid
+            .map(|pid| format!("{} as pid {pid}", process.id));
+        let noted = self.core.event(life.generation, "buildStarted", detail);
+        noted.map_err(Outcome::Refused)
     }
 
     /// Until the build has ended or is to end.
@@ -224,10 +232,10 @@ impl Guard {
     /// From the outcome to the final record. Past any limit it goes on, and the record says what is missing.
     async fn finish(&mut self, outcome: Option<Outcome>) -> Receipt {
         let alive = !matches!(outcome, Some(Outcome::Ended(_)));
-        let refused = matches!(outcome, Some(Outcome::Refused(_)));
         if let Some(outcome) = outcome {
             outcome.write(&mut self.row.record);
         }
+        let refused = self.row.record.reason == Some(BuildReason::StartFailed);
         self.write();
         if !refused {
             self.rest_of_log(alive).await;
