@@ -82,17 +82,13 @@ async fn a_front_end_is_built_its_log_streamed_and_its_sandbox_destroyed() {
     assert_eq!(hydrated.status(), 200);
     assert_eq!(hydrated.json().await, json!({"ok": true}));
 
-    let answer = sandbox
-        .post("builds")
-        .json(&json!({
+    let (build, mut events) = sandbox
+        .start_build(&json!({
             "command": "npm ci && npm run build:production",
             "cwd": "/workspace/app",
             "until": {"log": "Build complete"},
         }))
-        .send()
         .await;
-    let build = answer.header("Sandbox-Build-Id").to_owned();
-    let mut events = answer.events();
     let mut seen = Vec::new();
     while !printed(&seen).contains("Cleaning dist/") {
         seen.push(events.next().await.expect("the build prints its steps"));
@@ -227,13 +223,7 @@ async fn a_build_that_is_out_of_time_is_ended() {
 async fn a_build_whose_client_hangs_up_is_cancelled() {
     let sandbox = Dev::shared().sandbox();
     let command = "echo first; for i in $(seq 1000); do echo line $i; sleep 0.1; done";
-    let answer = sandbox
-        .post("builds")
-        .json(&json!({"command": command}))
-        .send()
-        .await;
-    let build = answer.header("Sandbox-Build-Id").to_owned();
-    let mut events = answer.events();
+    let (build, mut events) = sandbox.start_build(&json!({"command": command})).await;
     events.until("stdout").await;
     drop(events);
 
@@ -250,13 +240,9 @@ async fn a_build_whose_client_hangs_up_is_cancelled() {
 #[ignore = "starts wrangler dev: run by make test"]
 async fn a_quiet_build_whose_client_hangs_up_is_cancelled_too() {
     let sandbox = Dev::shared().sandbox();
-    let answer = sandbox
-        .post("builds")
-        .json(&json!({"command": "echo first; sleep 1000"}))
-        .send()
+    let (build, mut events) = sandbox
+        .start_build(&json!({"command": "echo first; sleep 1000"}))
         .await;
-    let build = answer.header("Sandbox-Build-Id").to_owned();
-    let mut events = answer.events();
     events.until("stdout").await;
     drop(events);
 
@@ -270,9 +256,7 @@ async fn a_quiet_build_whose_client_hangs_up_is_cancelled_too() {
 async fn a_build_that_is_to_continue_outlives_its_client() {
     let sandbox = Dev::shared().sandbox();
     let request = json!({"command": "echo first; sleep 2; echo last", "onDisconnect": "continue"});
-    let answer = sandbox.post("builds").json(&request).send().await;
-    let build = answer.header("Sandbox-Build-Id").to_owned();
-    let mut events = answer.events();
+    let (build, mut events) = sandbox.start_build(&request).await;
     events.until("stdout").await;
     drop(events);
 
@@ -350,13 +334,7 @@ async fn a_build_that_cannot_start_leaves_a_sandbox_that_ran_before() {
 async fn a_build_whose_container_is_killed_is_lost() {
     let sandbox = Dev::shared().sandbox();
     let command = "for i in $(seq 1000); do echo line $i; sleep 0.1; done";
-    let answer = sandbox
-        .post("builds")
-        .json(&json!({"command": command}))
-        .send()
-        .await;
-    let build = answer.header("Sandbox-Build-Id").to_owned();
-    let mut events = answer.events();
+    let (build, mut events) = sandbox.start_build(&json!({"command": command})).await;
     events.until("stdout").await;
     sandbox.kill();
     let cut = events.rest().await;
@@ -381,9 +359,7 @@ async fn a_build_is_cancelled_by_its_route_and_by_the_destroy_of_its_sandbox() {
     for (path, reason) in [("builds/{build}", "cancelled"), ("", "destroyed")] {
         let sandbox = Dev::shared().sandbox();
         let request = json!({"command": "echo begun; sleep 1000"});
-        let answer = sandbox.post("builds").json(&request).send().await;
-        let build = answer.header("Sandbox-Build-Id").to_owned();
-        let mut events = answer.events();
+        let (build, mut events) = sandbox.start_build(&request).await;
         events.until("stdout").await;
         let ended = sandbox
             .delete(&path.replace("{build}", &build))

@@ -20,13 +20,7 @@ async fn a_build_whose_object_dies_is_cancelled_when_its_client_does_not_come_ba
     let dev = Dev::start(&SETUP);
     let sandbox = dev.sandbox();
     let command = "for i in $(seq 1000); do echo line $i; sleep 0.1; done";
-    let answer = sandbox
-        .post("builds")
-        .json(&json!({"command": command}))
-        .send()
-        .await;
-    let build = answer.header("Sandbox-Build-Id").to_owned();
-    let mut events = answer.events();
+    let (build, mut events) = sandbox.start_build(&json!({"command": command})).await;
     events.until("stdout").await;
     dev.reload();
     let cut = events.rest().await;
@@ -70,9 +64,7 @@ async fn a_build_that_ends_while_its_object_is_dead_is_finished() {
     let dev = Dev::start(&SETUP);
     let sandbox = dev.sandbox();
     let request = json!({"command": "echo begun; sleep 2; echo done", "onDisconnect": "continue"});
-    let answer = sandbox.post("builds").json(&request).send().await;
-    let build = answer.header("Sandbox-Build-Id").to_owned();
-    let mut events = answer.events();
+    let (build, mut events) = sandbox.start_build(&request).await;
     events.until("stdout").await;
     dev.reload();
     events.rest().await;
@@ -106,13 +98,7 @@ async fn a_client_that_comes_back_in_time_gets_every_line_once() {
     let dev = Dev::start(&SETUP);
     let sandbox = dev.sandbox();
     let command = "for i in $(seq 150); do echo line $i; sleep 0.1; done";
-    let answer = sandbox
-        .post("builds")
-        .json(&json!({"command": command}))
-        .send()
-        .await;
-    let build = answer.header("Sandbox-Build-Id").to_owned();
-    let mut stream = answer.events();
+    let (build, mut stream) = sandbox.start_build(&json!({"command": command})).await;
     let mut seen = vec![stream.until("stdout").await];
     dev.reload();
     while let Some(event) = stream.next().await {

@@ -142,55 +142,17 @@ async fn a_body_of_the_wrong_kind_is_refused_before_it_is_read() {
 async fn routes_methods_and_ids_that_do_not_exist_are_told_apart() {
     let dev = Dev::shared();
     let sandbox = dev.sandbox();
-    is_refused(
-        dev.get("/nope").send().await,
-        404,
-        "ROUTE_NOT_FOUND",
-        "a route",
-    )
-    .await;
-    is_refused(
-        sandbox.get("nope").send().await,
-        404,
-        "ROUTE_NOT_FOUND",
-        "a route",
-    )
-    .await;
-    is_refused(
-        dev.get("/v1/sandbox/UPPER").send().await,
-        400,
-        "VALIDATION_FAILED",
-        "an id",
-    )
-    .await;
-    is_refused(
-        sandbox.get("processes/a.b").send().await,
-        400,
-        "VALIDATION_FAILED",
-        "an id",
-    )
-    .await;
-    is_refused(
-        sandbox.get("processes/none").send().await,
-        404,
-        "PROCESS_NOT_FOUND",
-        "a process",
-    )
-    .await;
-    is_refused(
-        sandbox.get("builds/none").send().await,
-        404,
-        "BUILD_NOT_FOUND",
-        "a build",
-    )
-    .await;
-    is_refused(
-        sandbox.get("builds/none/logs").send().await,
-        404,
-        "BUILD_NOT_FOUND",
-        "a build",
-    )
-    .await;
+    for (path, status, code) in [
+        ("/nope".to_owned(), 404, "ROUTE_NOT_FOUND"),
+        (sandbox.path("nope"), 404, "ROUTE_NOT_FOUND"),
+        ("/v1/sandbox/UPPER".to_owned(), 400, "VALIDATION_FAILED"),
+        (sandbox.path("processes/a.b"), 400, "VALIDATION_FAILED"),
+        (sandbox.path("processes/none"), 404, "PROCESS_NOT_FOUND"),
+        (sandbox.path("builds/none"), 404, "BUILD_NOT_FOUND"),
+        (sandbox.path("builds/none/logs"), 404, "BUILD_NOT_FOUND"),
+    ] {
+        is_refused(dev.get(&path).send().await, status, code, &path).await;
+    }
     let answer = dev.call(Method::PUT, &sandbox.path("builds")).send().await;
     assert_eq!(answer.header("Allow"), "POST, GET");
     is_refused(answer, 405, "METHOD_NOT_ALLOWED", "a method").await;

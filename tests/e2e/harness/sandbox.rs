@@ -1,6 +1,6 @@
 //! One sandbox of a test, and what the machine has of it.
 
-use super::client::Call;
+use super::client::{Call, Events};
 use super::dev::{Dev, Engine};
 use super::processes::{Process, descendants, resident_bytes};
 use hmac::{Hmac, Mac};
@@ -52,6 +52,13 @@ impl<'dev> Sandbox<'dev> {
     /// A `DELETE` of something of it, or of itself where `rest` is empty.
     pub(crate) fn delete(&self, rest: &str) -> Call {
         self.dev.delete(&self.path(rest))
+    }
+
+    /// Starts a build; its id, and the stream of its log.
+    pub(crate) async fn start_build(&self, request: &Value) -> (String, Events) {
+        let answer = self.post("builds").json(request).send().await;
+        let build = answer.header("Sandbox-Build-Id").to_owned();
+        (build, answer.events())
     }
 
     /// How often it was destroyed, by its own lifecycle log.
