@@ -37,11 +37,12 @@ export PATH := $(abspath node_modules/.bin):$(PATH)
 
 say = @printf '\033[1m» %s\033[0m\n' $(1)
 
-.PHONY: help setup worker supervisor dev test clean
+.PHONY: help setup worker supervisor bench dev test clean
 
 help:
 	@echo 'make dev      serve http://localhost:$(PORT) (PORT=, ENGINE=docker|local)'
 	@echo 'make test     everything that can be checked here (ENGINES=docker,local makes both mandatory)'
+	@echo 'make bench    the speed of the supervisor, beside that of the bare machine; into target/bench.json'
 	@echo 'make worker   the Worker alone, into build/'
 	@echo 'make setup    the tools and the Worker, without starting anything'
 	@echo 'make clean    remove what was built; the tools stay'
@@ -101,6 +102,16 @@ build/index.js: $(WORKER_SOURCES) $(TOOLS)
 supervisor: $(TOOLCHAIN)
 	$(call say,'Supervisor')
 	@cargo build --locked --profile supervisor -p sandbox-supervisor
+
+# The supervisor as the image has it, static, and what measures it. Best on a machine that does nothing else.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+bench: $(TOOLCHAIN)
+	$(call say,'Supervisor$(comma) as in the image')
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --profile supervisor -p sandbox-supervisor --target $(HOST)
+	$(call say,'Bench: a minute')
+	@cargo bench --locked -p sandbox-supervisor --bench speed -- \
+	  $(abspath target/$(HOST)/supervisor/sandbox-supervisor) $(abspath target/bench.json)
 
 # ---- Serving and testing -------------------------------------------------------------------------
 
