@@ -4,8 +4,14 @@
 //! client ──▶ Worker ──▶ object, one per sandbox id ──▶ supervisor, in the container ──▶ processes
 //! ```
 //!
+//! # As a library
+//!
+//! A Worker of your own calls the same sandboxes through [`get_sandbox`]. Depend on this crate with
+//! `default-features = false`, and name the class `Sandbox`, which it brings along, in your wrangler.toml.
+//!
 //! # Layout
 //!
+//! - `sdk`: the library.
 //! - `router`, `auth`: the Worker's part of a request, pure; `front` puts it together.
 //! - `sandbox`: the object; `calls` and `builds` are its routes, `kept`, `kept_log` and `tickets` answer
 //!   from its rows.
@@ -20,6 +26,7 @@
 //! - What must be cleaned up is written down before it exists.
 //! - Nothing here names tokio.
 
+#[cfg(feature = "entry")]
 mod auth;
 mod body;
 mod boot;
@@ -29,6 +36,7 @@ mod client;
 mod container;
 mod error;
 mod follow;
+#[cfg(feature = "entry")]
 mod front;
 mod guard;
 mod kept;
@@ -38,19 +46,25 @@ mod platform;
 mod records;
 mod router;
 mod sandbox;
+mod sdk;
 mod settings;
 mod teardown;
 mod tickets;
 
-use worker::{Context, Env, Request, Response, event};
+pub use sdk::*;
 
 /// The Worker's entry.
-#[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> worker::Result<Response> {
-    front::serve(request, &env).await
-}
+#[cfg(feature = "entry")]
+mod entry {
+    use worker::{Context, Env, Request, Response, event};
 
-#[event(start)]
-fn start() {
-    console_error_panic_hook::set_once();
+    #[event(fetch)]
+    async fn fetch(request: Request, env: Env, _context: Context) -> worker::Result<Response> {
+        crate::front::serve(request, &env).await
+    }
+
+    #[event(start)]
+    fn start() {
+        console_error_panic_hook::set_once();
+    }
 }

@@ -1,0 +1,279 @@
+//! What a caller may say beyond the command: options, each with the protocol's default.
+
+use sandbox_protocol::build::{BuildRequest, OnDisconnect};
+use sandbox_protocol::exec::ExecRequest;
+use sandbox_protocol::process::{Environment, KillRequest, ProcessRequest, Restart, Stderr, Stdin};
+use sandbox_protocol::ready::{ConditionRequest, PatternRequest, PortMode, StatusRange};
+use sandbox_protocol::sandbox::{KeepAliveRequest, OptionsRequest, SleepAfter};
+
+/// Options of a sandbox. What is not said stays as it is; they outlive the container.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct SandboxOptions(OptionsRequest);
+
+impl SandboxOptions {
+    /// No change.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the sandbox is kept although idle, up to the deployment's ceiling.
+    pub fn keep_alive(mut self, keep: bool) -> Self {
+        self.0.keep_alive = Some(KeepAliveRequest::Switch(keep));
+        self
+    }
+
+    /// Keeps the sandbox although idle, for at most `ms` milliseconds.
+    pub fn keep_alive_for_ms(mut self, ms: u64) -> Self {
+        self.0.keep_alive = Some(KeepAliveRequest::Lease { max_ms: ms });
+        self
+    }
+
+    /// How long it may idle, in milliseconds.
+    pub fn sleep_after_ms(mut self, ms: u64) -> Self {
+        self.0.sleep_after = Some(SleepAfter(ms));
+        self
+    }
+
+    /// A variable of everything that runs in it.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.env.insert(name.into(), Some(value.into()));
+        self
+    }
+
+    /// Whether it reaches the internet.
+    pub fn enable_internet(mut self, enable: bool) -> Self {
+        self.0.enable_internet = Some(enable);
+        self
+    }
+
+    /// The request that sets them; `None` if there is nothing to set.
+    pub(super) fn into_request(self) -> Option<OptionsRequest> {
+        (self.0 != OptionsRequest::default()).then_some(self.0)
+    }
+}
+
+macro_rules! command_options {
+    ($name:ident) => {
+        impl $name {
+            /// The defaults.
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            /// The working directory; relative to `/workspace`, which is the default.
+            pub fn cwd(mut self, cwd: impl Into<String>) -> Self {
+                self.0.cwd = Some(cwd.into());
+                self
+            }
+
+            /// A variable.
+            pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+                let env: &mut Environment = &mut self.0.env;
+                env.insert(name.into(), Some(value.into()));
+                self
+            }
+
+            /// Takes a variable of the container or the sandbox away.
+            pub fn unset(mut self, name: impl Into<String>) -> Self {
+                self.0.env.insert(name.into(), None);
+                self
+            }
+        }
+    };
+}
+
+/// Options of a process.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct ProcessOptions(ProcessRequest);
+
+command_options!(ProcessOptions);
+
+impl ProcessOptions {
+    /// A name, which makes the start idempotent. One that breaks the rule is refused by the sandbox.
+    pub fn id(mut self, id: &str) -> Self {
+        self.0.id = sandbox_protocol::id::ProcessId::parse(id);
+        self
+    }
+
+    /// The lifetime, in milliseconds.
+    pub fn timeout_ms(mut self, ms: u64) -> Self {
+        self.0.timeout_ms = ms;
+        self
+    }
+
+    /// Lets it read what is sent to it.
+    pub fn stdin(mut self) -> Self {
+        self.0.stdin = Stdin::Pipe;
+        self
+    }
+
+    /// Sends its standard error where its output goes, so that their order is exact.
+    pub fn merge_stderr(mut self) -> Self {
+        self.0.stderr = Stderr::Merge;
+        self
+    }
+
+    /// The user that it runs as.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.0.user = Some(user.into());
+        self
+    }
+
+    /// Starts it again when it ends.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.0.restart = Some(restart);
+        self
+    }
+
+    pub(super) fn into_request(self, command: &str) -> ProcessRequest {
+        ProcessRequest {
+            command: Some(command.to_owned()),
+            ..self.0
+        }
+    }
+}
+
+/// Options of a one-time command.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct ExecOptions(ExecRequest);
+
+command_options!(ExecOptions);
+
+impl ExecOptions {
+    /// How long it may run, in milliseconds.
+    pub fn timeout_ms(mut self, ms: u64) -> Self {
+        self.0.timeout_ms = Some(ms);
+        self
+    }
+
+    /// What it reads.
+    pub fn stdin(mut self, text: impl Into<String>) -> Self {
+        self.0.stdin = Some(text.into());
+        self
+    }
+
+    pub(super) fn into_request(self, command: &str) -> ExecRequest {
+        ExecRequest {
+            command: Some(command.to_owned()),
+            ..self.0
+        }
+    }
+}
+
+/// Options of a build.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct BuildOptions(BuildRequest);
+
+command_options!(BuildOptions);
+
+impl BuildOptions {
+    /// The lifetime, in milliseconds; 1 h by default.
+    pub fn timeout_ms(mut self, ms: u64) -> Self {
+        self.0.timeout_ms = Some(ms);
+        self
+    }
+
+    /// A text in a line of its output that means success.
+    pub fn until_log(mut self, text: impl Into<String>) -> Self {
+        self.0.until = Some(PatternRequest {
+            log: Some(text.into()),
+            ..PatternRequest::default()
+        });
+        self
+    }
+
+    /// Lets the build go on when nobody reads its stream any more; by default it is cancelled.
+    pub fn continue_alone(mut self) -> Self {
+        self.0.on_disconnect = Some(OnDisconnect::Continue);
+        self
+    }
+
+    pub(super) fn into_request(self, command: &str) -> BuildRequest {
+        BuildRequest {
+            command: Some(command.to_owned()),
+            ..self.0
+        }
+    }
+}
+
+/// How a port is probed.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PortCheck(ConditionRequest);
+
+impl PortCheck {
+    /// By a GET of `path` that answers 200 to 399.
+    pub fn http(path: impl Into<String>) -> Self {
+        Self(ConditionRequest {
+            mode: Some(PortMode::Http),
+            path: Some(path.into()),
+            ..ConditionRequest::default()
+        })
+    }
+
+    /// By a connection.
+    pub fn tcp() -> Self {
+        Self(ConditionRequest {
+            mode: Some(PortMode::Tcp),
+            ..ConditionRequest::default()
+        })
+    }
+
+    /// Only this status is good.
+    pub fn status(mut self, status: u16) -> Self {
+        self.0.status = Some(StatusRange::Exactly(status));
+        self
+    }
+
+    /// How long to wait, in milliseconds; a minute by default.
+    pub fn timeout_ms(mut self, ms: u64) -> Self {
+        self.0.timeout_ms = Some(ms);
+        self
+    }
+
+    pub(super) fn into_request(self, port: u16) -> ConditionRequest {
+        ConditionRequest {
+            port: Some(u32::from(port)),
+            ..self.0
+        }
+    }
+}
+
+/// A signal to a tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM, 5 s of grace, then SIGKILL.
+    #[default]
+    Term,
+    /// SIGINT, likewise.
+    Int,
+    /// SIGKILL.
+    Kill,
+    /// SIGHUP, delivered without waiting.
+    Hup,
+    /// SIGUSR1, delivered without waiting.
+    Usr1,
+    /// SIGUSR2, delivered without waiting.
+    Usr2,
+}
+
+impl Signal {
+    pub(super) fn into_request(self) -> KillRequest {
+        let name = match self {
+            Self::Term => "TERM",
+            Self::Int => "INT",
+            Self::Kill => "KILL",
+            Self::Hup => "HUP",
+            Self::Usr1 => "USR1",
+            Self::Usr2 => "USR2",
+        };
+        KillRequest {
+            signal: sandbox_protocol::signal::Signal::from_name(name),
+            grace_ms: None,
+        }
+    }
+}
