@@ -19,7 +19,7 @@ use crate::platform::now;
 use crate::records::Life;
 use crate::router::{Call, Route, route, supervisor_path};
 use crate::sandbox::Core;
-use crate::{body, boot, builds, kept, teardown, tickets};
+use crate::{body, boot, builds, kept, relay, teardown, tickets};
 
 /// Answers `request`, which the Worker has let in.
 pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Response> {
@@ -101,6 +101,11 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
             let life = awake(core).await?;
             pass(core, &life, request, None).await
         }
+        Call::Pty => {
+            relay::check_upgrade(&request)?;
+            relay::whole(core, request).await
+        }
+        Call::Port(_) => relay::whole(core, request).await,
     }
 }
 
@@ -138,11 +143,7 @@ pub(crate) async fn pass(
     body: Option<JsValue>,
 ) -> Result<Response> {
     let failed = |error: worker::Error| internal("the call could not be passed on", error);
-    let url = request.url().map_err(failed)?;
-    let path = supervisor_path(url.path());
-    let path = url
-        .query()
-        .map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let path = passed_path(&request)?;
     let headers = Headers::new();
     for name in ["Accept", "Content-Type", "Last-Event-ID"] {
         if let Some(value) = request.headers().get(name).map_err(failed)? {
@@ -150,15 +151,27 @@ pub(crate) async fn pass(
         }
     }
     let client = core.client(life)?;
-    let answer = client.pass(request.method(), &path, headers, body).await;
+    let method = request.inner().method();
+    let answer = client.pass(&method, &path, headers, body).await;
     match answer {
         Ok(answer) => Ok(answer),
         Err(error) => Err(broken_off(core, life, &error).await),
     }
 }
 
+/// The path and query of `request` as the supervisor knows them.
+pub(crate) fn passed_path(request: &Request) -> Result<String> {
+    let url = request
+        .url()
+        .map_err(|error| internal("the call could not be passed on", error))?;
+    let path = supervisor_path(url.path());
+    Ok(url
+        .query()
+        .map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")))
+}
+
 /// Why a call to the supervisor broke off: the sandbox was destroyed meanwhile, or the container is gone.
-async fn broken_off(core: &Rc<Core>, life: &Life, error: &worker::Error) -> ErrorBody {
+pub(crate) async fn broken_off(core: &Rc<Core>, life: &Life, error: &worker::Error) -> ErrorBody {
     let current = core.records.life().ok().flatten();
     let same = current.is_some_and(|current| {
         current.generation == life.generation && current.status == life.status

@@ -50,7 +50,7 @@ impl Client<'_> {
     /// Passes a call on and its answer back, bodies untouched.
     pub(crate) async fn pass(
         &self,
-        method: Method,
+        method: &str,
         path_and_query: &str,
         headers: Headers,
         body: Option<JsValue>,
@@ -169,7 +169,7 @@ impl Client<'_> {
             From::Tail(lines) => query = format!("{query}&tail={lines}"),
         }
         let path = format!("/processes/{id}/logs?{query}");
-        let opened = within(10_000, self.pass(Method::Get, &path, headers, None)).await;
+        let opened = within(10_000, self.pass("GET", &path, headers, None)).await;
         checked(opened.ok_or_else(|| Failure::Silent("no answer in 10 s".into()))??).await
     }
 
@@ -195,7 +195,7 @@ impl Client<'_> {
         headers.set("Content-Type", "application/json")?;
         let sent = within(
             limit_ms,
-            self.pass(method, path, headers, body.map(JsValue::from)),
+            self.pass(method.as_ref(), path, headers, body.map(JsValue::from)),
         )
         .await;
         let silent = || Failure::Silent(format!("no answer in {limit_ms} ms"));

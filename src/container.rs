@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use worker::js_sys::{Object, Reflect};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
-use worker::{Env, Fetch, Headers, Method, Request, RequestInit, RequestRedirect, Response, State};
+use worker::{Env, Fetch, Headers, Method, Request, RequestInit, Response, State};
 
 use crate::platform;
 use crate::settings::variable;
@@ -125,32 +125,27 @@ impl Container {
         }
     }
 
-    /// Asks the supervisor. `body` is text or a native stream.
+    /// Asks the supervisor. `body` is text or a native stream. What asks for an upgrade is answered with a
+    /// WebSocket, to be handed on.
     pub(crate) async fn fetch(
         &self,
-        method: Method,
+        method: &str,
         path_and_query: &str,
         headers: Headers,
         body: Option<JsValue>,
     ) -> worker::Result<Response> {
-        let mut init = RequestInit::new();
-        init.with_method(method)
-            .with_redirect(RequestRedirect::Manual)
-            .with_body(body);
         match self {
             Self::Platform(container) => {
-                init.with_headers(headers);
                 let port = container.fetcher(SUPERVISOR_PORT)?;
                 let url = format!("http://supervisor{path_and_query}");
-                port.fetch(url, Some(init)).await
+                let request = platform::request(method, &url, &headers, body.as_ref())?;
+                port.fetch_request(request).await
             }
             Self::Local(engine) => {
                 headers.set("Sandbox-Engine-Secret", &engine.secret)?;
-                init.with_headers(headers);
                 let url = format!("{}/port{path_and_query}", engine.url);
-                let answer = Fetch::Request(Request::new_with_init(&url, &init)?)
-                    .send()
-                    .await?;
+                let request = platform::request(method, &url, &headers, body.as_ref())?;
+                let answer = Fetch::Request(request).send().await?;
                 // The supervisor answers 502 only for a service behind it, and says so in JSON of its own.
                 match answer.headers().get("Sandbox-Engine-Error")? {
                     Some(error) => Err(error.into()),

@@ -3,11 +3,12 @@
 use sandbox_protocol::error::ErrorBody;
 use sandbox_protocol::sandbox::{Created, OptionsRequest};
 use serde::Serialize;
+use worker::wasm_bindgen::JsValue;
 use worker::{Env, Headers, Method, Request, RequestInit, Response, ResponseBuilder, Url};
 
 use crate::auth::{Caller, Gate};
 use crate::error::{Result, internal, response};
-use crate::platform::random_name;
+use crate::platform::{self, random_name};
 use crate::router::{Route, route};
 use crate::settings::variable;
 use crate::{body, tickets};
@@ -62,10 +63,14 @@ async fn admit(
     env: &Env,
 ) -> Result<Response> {
     gate.check_origin(caller, &url.origin().ascii_serialization())?;
-    if request.method() == Method::Options && caller.origin.is_some() {
+    let asks_first = request
+        .headers()
+        .get("Access-Control-Request-Method")
+        .is_ok_and(|header| header.is_some());
+    if request.method() == Method::Options && caller.origin.is_some() && asks_first {
         return preflight();
     }
-    let route = route(request.method().as_ref(), url.path())?;
+    let route = route(&request.inner().method(), url.path())?;
     if route == Route::Health {
         return made(ResponseBuilder::new().from_json(&Health {
             ok: true,
@@ -79,7 +84,7 @@ async fn admit(
     match route {
         Route::Health => Err(internal("the route", "health was answered above")),
         Route::CreateSandbox => create(request, env).await,
-        Route::Sandbox(id, _) => hand_over(id.as_str(), request, url, ticket, env).await,
+        Route::Sandbox(id, _) => hand_over(id.as_str(), &request, url, ticket, env).await,
     }
 }
 
@@ -99,13 +104,16 @@ fn ticket(route: &Route, caller: Caller<'_>, url: &Url) -> Option<String> {
 /// client and the Worker alone.
 async fn hand_over(
     id: &str,
-    request: Request,
+    request: &Request,
     url: &Url,
     ticket: Option<String>,
     env: &Env,
 ) -> Result<Response> {
     let failed = |error: worker::Error| internal("the object could not be asked", error);
-    let headers = request.headers().clone();
+    let headers = Headers::new();
+    for (name, value) in request.headers() {
+        headers.append(&name, &value).map_err(failed)?;
+    }
     for name in ["Authorization", "Cookie", "Origin", tickets::HEADER] {
         headers.delete(name).map_err(failed)?;
     }
@@ -113,23 +121,21 @@ async fn hand_over(
         headers.set(tickets::HEADER, ticket).map_err(failed)?;
     }
     let mut url = url.clone();
-    let rest: Vec<(String, String)> = url
-        .query_pairs()
-        .filter(|(name, _)| name != "ticket")
-        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+    let query = url.query().map(without_ticket);
+    url.set_query(query.as_deref().filter(|query| !query.is_empty()));
+    let body = request.inner().body().map(JsValue::from);
+    let method = request.inner().method();
+    let inner = platform::request(&method, url.as_str(), &headers, body.as_ref());
+    ask_object(id, inner.map_err(failed)?, env).await
+}
+
+/// `query` without its ticket; all else as it is, for a service may read it in its own way.
+fn without_ticket(query: &str) -> String {
+    let rest: Vec<&str> = query
+        .split('&')
+        .filter(|pair| pair.split('=').next() != Some("ticket"))
         .collect();
-    if url.query().is_some() {
-        url.set_query(None);
-        if !rest.is_empty() {
-            url.query_pairs_mut().extend_pairs(rest);
-        }
-    }
-    let mut init = RequestInit::new();
-    init.with_method(request.method())
-        .with_headers(headers)
-        .with_body(request.inner().body().map(Into::into));
-    let inner = Request::new_with_init(url.as_str(), &init).map_err(failed)?;
-    ask_object(id, inner, env).await
+    rest.join("&")
 }
 
 async fn ask_object(id: &str, request: Request, env: &Env) -> Result<Response> {

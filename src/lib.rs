@@ -13,7 +13,7 @@
 //!
 //! - `sdk`: the library.
 //! - `router`, `auth`: the Worker's part of a request, pure; `front` puts it together.
-//! - `sandbox`: the object; `calls` and `builds` are its routes, `kept`, `kept_log` and `tickets` answer
+//! - `sandbox`: the object; `calls`, `relay` and `builds` are its routes, `kept`, `kept_log` and `tickets` answer
 //!   from its rows.
 //! - `guard`: the finally around a build; `follow` is a client's stream of one.
 //! - `lifecycle`: what is to be done now, pure; `boot` is the way up, `teardown` the way down.
@@ -44,6 +44,7 @@ mod kept_log;
 mod lifecycle;
 mod platform;
 mod records;
+mod relay;
 mod router;
 mod sandbox;
 mod sdk;

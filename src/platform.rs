@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 use worker::js_sys::{self, Date, Promise, Uint8Array};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
-use worker::{Delay, Fetcher};
+use worker::{Delay, Fetcher, Headers, Request, web_sys};
 
 use sandbox_protocol::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -113,7 +113,7 @@ pub(crate) struct Sink {
 pub(crate) struct Refused;
 
 /// A body to answer with, and the end to write it at.
-pub(crate) fn channel() -> (worker::web_sys::ReadableStream, Sink) {
+pub(crate) fn channel() -> (web_sys::ReadableStream, Sink) {
     let pair = IdentityTransformStream::new();
     let sink = Sink {
         writable: pair.writable(),
@@ -149,7 +149,7 @@ impl Sink {
 
     /// Lets the platform move `body` here, without a byte of it entering the script, and leaves the sink
     /// open. Ends when either end does; what the end means must be found out elsewhere.
-    pub(crate) async fn pipe(&self, body: worker::web_sys::ReadableStream) -> Result<(), JsValue> {
+    pub(crate) async fn pipe(&self, body: web_sys::ReadableStream) -> Result<(), JsValue> {
         let options = js_sys::Object::new();
         for option in ["preventClose", "preventAbort"] {
             js_sys::Reflect::set(&options, &option.into(), &JsValue::TRUE)?;
@@ -160,17 +160,35 @@ impl Sink {
     }
 }
 
+/// A request of any method that the platform knows, answered with what comes, redirects included. `body` is text
+/// or a native stream. (`worker::Method` makes a `GET` of what it does not know.)
+pub(crate) fn request(
+    method: &str,
+    url: &str,
+    headers: &Headers,
+    body: Option<&JsValue>,
+) -> worker::Result<Request> {
+    let init = web_sys::RequestInit::new();
+    init.set_method(method);
+    init.set_headers(&headers.0);
+    init.set_redirect(web_sys::RequestRedirect::Manual);
+    if let Some(body) = body {
+        init.set_body(body);
+    }
+    Ok(web_sys::Request::new_with_str_and_init(url, &init)?.into())
+}
+
 /// Unpacks one gzip member.
 pub(crate) async fn gunzip(packed: &[u8]) -> worker::Result<Vec<u8>> {
     let body = worker::Response::from_bytes(packed.to_vec())?;
-    let body: worker::web_sys::Response = body.into();
+    let body: web_sys::Response = body.into();
     let stream: Readable = body
         .body()
         .ok_or("a response of bytes has a body")?
         .unchecked_into();
     let unpacked = stream.pipe_through(&DecompressionStream::new("gzip"))?;
     let body = worker::ResponseBody::Stream(unpacked.unchecked_into());
-    let response: worker::web_sys::Response = worker::Response::from_body(body)?.into();
+    let response: web_sys::Response = worker::Response::from_body(body)?.into();
     let buffer = JsFuture::from(response.array_buffer()?).await?;
     Ok(Uint8Array::new(&buffer).to_vec())
 }

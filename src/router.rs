@@ -2,6 +2,7 @@
 
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::id::{BuildId, PROCESS_ID_RULE, ProcessId, SANDBOX_ID_RULE, SandboxId};
+use sandbox_protocol::routes::service_port;
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,19 +74,26 @@ pub(crate) enum Call {
     Persist,
     /// `POST …/hydrate`.
     Hydrate,
+    /// `GET …/pty`, a WebSocket.
+    Pty,
+    /// Any method of `…/ports/{port}/…`.
+    Port(u16),
 }
 
 impl Call {
     /// Whether a ticket may stand in for the key: the streams that a browser opens without headers.
     pub(crate) const fn takes_ticket(&self) -> bool {
-        matches!(self, Self::BuildLogs(_) | Self::ProcessLogs(_))
+        matches!(
+            self,
+            Self::BuildLogs(_) | Self::ProcessLogs(_) | Self::Pty | Self::Port(_)
+        )
     }
 }
 
 /// Finds the route of `method` and `path` (percent-encoded, as in the URL, without the query).
 ///
 /// The error is `ROUTE_NOT_FOUND`, `METHOD_NOT_ALLOWED` with the methods there are, or
-/// `VALIDATION_FAILED` for a bad id.
+/// `VALIDATION_FAILED` for a bad id, `INVALID_PORT` for a bad port.
 pub(crate) fn route(method: &str, path: &str) -> Result<Route, ErrorBody> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match segments.as_slice() {
@@ -93,6 +101,9 @@ pub(crate) fn route(method: &str, path: &str) -> Result<Route, ErrorBody> {
         ["v1", "sandbox"] => pick(method, vec![("POST", Route::CreateSandbox)]),
         ["v1", "sandbox", id, rest @ ..] => {
             let id = SandboxId::parse(id).ok_or_else(|| bad_id(SANDBOX_ID_RULE))?;
+            if let ["ports", port, ..] = rest {
+                return Ok(Route::Sandbox(id, Call::Port(service_port(port)?)));
+            }
             let calls = calls(rest)?;
             let call = pick(method, calls)?;
             Ok(Route::Sandbox(id, call))
@@ -143,6 +154,7 @@ fn calls(rest: &[&str]) -> Result<Vec<(&'static str, Call)>, ErrorBody> {
         ["files", ..] => vec![("GET", Call::ReadFile)],
         ["persist"] => vec![("POST", Call::Persist)],
         ["hydrate"] => vec![("POST", Call::Hydrate)],
+        ["pty"] => vec![("GET", Call::Pty)],
         _ => return Err(not_found()),
     })
 }
@@ -221,6 +233,9 @@ mod tests {
             ("GET", "/v1/sandbox/a/files/workspace"),
             ("POST", "/v1/sandbox/a/persist"),
             ("POST", "/v1/sandbox/a/hydrate"),
+            ("GET", "/v1/sandbox/a/pty"),
+            ("PROPFIND", "/v1/sandbox/a/ports/8080"),
+            ("DELETE", "/v1/sandbox/a/ports/8080/x/y"),
             ("GET", "/v1/sandbox/a/limits"),
         ] {
             assert!(route(method, path).is_ok(), "{method} {path}");
@@ -235,6 +250,10 @@ mod tests {
         assert_eq!(
             code("GET", "/v1/sandbox/a/processes/b.c"),
             ErrorCode::ValidationFailed
+        );
+        assert_eq!(
+            code("GET", "/v1/sandbox/a/ports/9711/"),
+            ErrorCode::InvalidPort
         );
         let put = route("PUT", "/v1/sandbox/a/builds").unwrap_err();
         assert_eq!(put.code, ErrorCode::MethodNotAllowed);

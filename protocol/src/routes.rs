@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{ErrorBody, ErrorCode};
+
 /// The port on which the supervisor listens in its container.
 pub const SUPERVISOR_PORT: u16 = 9711;
 
@@ -33,10 +35,43 @@ pub const KEPT_TO: &str = "Kept-To";
 /// The cursor of the ledger's end.
 pub const KEPT_END: &str = "Kept-End";
 
+/// The port of a service in the sandbox, as a path of `…/ports/{port}/…` has it. `INVALID_PORT` for what is no
+/// port, and for [`SUPERVISOR_PORT`].
+pub fn service_port(text: &str) -> Result<u16, ErrorBody> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(SUPERVISOR_PORT) => Err(ErrorBody::new(
+            ErrorCode::InvalidPort,
+            format!("port {SUPERVISOR_PORT} is the supervisor's own"),
+        )),
+        Ok(port @ 1..) if digits => Ok(port),
+        _ => Err(ErrorBody::new(
+            ErrorCode::InvalidPort,
+            "a port is a number from 1 to 65535",
+        )),
+    }
+}
+
 /// What the supervisor's `GET /health` answers, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// The supervisor's boot; another one means another container.
     pub boot_id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::service_port;
+    use crate::error::ErrorCode;
+
+    #[test]
+    fn a_port_is_a_number_that_is_not_the_supervisors() {
+        assert_eq!(service_port("1"), Ok(1));
+        assert_eq!(service_port("65535"), Ok(65_535));
+        for bad in ["", "0", "65536", "+80", "-1", "http", "9711", "8080 "] {
+            let refused = service_port(bad).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::InvalidPort, "{bad:?}");
+        }
+    }
 }

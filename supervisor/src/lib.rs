@@ -9,6 +9,7 @@
 //!   [`init`] reaps what is left to us and nobody else waits for a child.
 //! - [`files`] and [`archive`] work in the workspace with the sandbox user's rights, on threads of their own
 //!   ([`rights`]); the kernel decides, as it opens, whether a path stays inside.
+//! - `ports` passes requests on to the services in the sandbox; nothing of ours goes in with them.
 //! - [`api`] turns a request into a call on a handle and a handle's answer into a response. Every call shows
 //!   the token. Nothing imports `api`.
 //! - [`engine`] is the same program as a development engine without Docker: one supervisor a sandbox, each in
@@ -28,9 +29,11 @@ pub mod engine;
 pub mod environment;
 pub mod error;
 pub mod files;
+mod forward;
 pub mod init;
 mod json;
 pub mod logs;
+mod ports;
 pub mod process;
 pub mod ready;
 mod response;

@@ -7,6 +7,7 @@ mod health;
 mod kept;
 mod limits;
 mod logs;
+mod ports;
 mod processes;
 mod query;
 mod wait;
@@ -95,6 +96,7 @@ pub fn router(state: State) -> Router {
         .merge(exec::routes())
         .merge(files::routes())
         .merge(workspace::routes())
+        .merge(ports::routes())
         .fallback(response::no_route)
         .with_state(state.clone());
     // The check wraps the routes as a whole, so that no path, known or not, answers without the token, and

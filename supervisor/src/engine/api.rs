@@ -15,10 +15,10 @@ use sandbox_protocol::id::{SANDBOX_ID_RULE, SandboxId};
 use sandbox_protocol::sandbox::Running;
 use serde::Deserialize;
 
-use super::forward::forward;
 use super::sandboxes::Sandboxes;
 use crate::config::Token;
 use crate::error::Error;
+use crate::forward::forward;
 use crate::json::Body;
 use crate::response;
 

@@ -37,7 +37,6 @@
 
 mod api;
 mod folder;
-mod forward;
 mod launch;
 mod root;
 mod sandbox;

@@ -12,6 +12,7 @@ mod exec;
 mod files;
 mod kill;
 mod logs;
+mod ports;
 mod processes;
 mod ready;
 mod workspace;

@@ -3,6 +3,7 @@
 use super::client::Call;
 use super::processes::{descendants, resident_bytes};
 use super::sandbox::Sandbox;
+use super::socket::Socket;
 use hyper::Method;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -14,6 +15,7 @@ use std::sync::{LazyLock, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 /// It may have to build the supervisor, or the image.
 const STARTS_WITHIN: Duration = Duration::from_mins(15);
@@ -104,6 +106,18 @@ impl Dev {
     /// Any call to the server.
     pub(crate) fn call(&self, method: Method, path: &str) -> Call {
         Call::new(self.address, method, path)
+    }
+
+    /// Opens a WebSocket; the status of a refusal.
+    pub(crate) async fn socket(&self, path: &str) -> Result<Socket, u16> {
+        Socket::open(self.address, path).await
+    }
+
+    /// A bare connection, for what no client does by itself.
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address)
+            .await
+            .expect("the server listens")
     }
 
     /// Changes the Worker's code, so that wrangler loads it anew: the isolate and every object die where they are.

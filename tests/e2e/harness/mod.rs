@@ -13,10 +13,12 @@ mod client;
 mod dev;
 mod processes;
 mod sandbox;
+mod socket;
 
 pub(crate) use client::{Answer, Call, Event, Events};
 pub(crate) use dev::{Dev, Engine, Setup};
 pub(crate) use sandbox::Sandbox;
+pub(crate) use socket::Socket;
 
 use std::time::Duration;
 

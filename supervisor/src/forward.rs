@@ -1,11 +1,11 @@
-//! One request passed on to a sandbox's supervisor, and its answer passed back, as they come.
+//! One request passed on to another server, and its answer passed back, as they come: upgrades included.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -13,23 +13,27 @@ use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
-use tokio::io::copy_bidirectional;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::task::AbortHandle;
 
 use crate::error::Error;
 
-/// Headers that are about one connection and mean nothing on the next.
-const OF_A_HOP: [header::HeaderName; 4] = [
+/// Headers that are about one connection and mean nothing on the next, besides those that `Connection` names.
+const OF_A_HOP: [HeaderName; 8] = [
     header::CONNECTION,
-    header::TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
     header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
 
-/// Sends `request`, as if it were for `uri`, to whoever is at the other end of `stream`.
-pub(super) async fn forward(
-    stream: UnixStream,
+/// Sends `request`, as if it were for `uri`, to whoever is at the other end of `stream`. `SERVICE_NOT_RESPONDING`
+/// if that is no HTTP server, or ends before it has answered.
+pub(crate) async fn forward(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     mut request: Request,
     uri: Uri,
 ) -> Result<Response, Error> {
@@ -39,47 +43,67 @@ pub(super) async fn forward(
     let connection = tokio::spawn(connection.with_upgrades());
     let line = Line(connection.abort_handle());
     *request.uri_mut() = uri;
-    let upgrade = request.headers().contains_key(header::UPGRADE);
-    let client = upgrade.then(|| hyper::upgrade::on(&mut request));
-    if client.is_none() {
-        remove_hop(request.headers_mut());
+    let upgrade = request.headers().get(header::UPGRADE).cloned();
+    let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    remove_hop(request.headers_mut());
+    if let Some(protocol) = upgrade {
+        switch_to(request.headers_mut(), protocol);
     }
     let answer = sender.send_request(request).await;
     let mut answer = answer.map_err(|error| no_answer(&error))?;
+    let protocol = answer.headers().get(header::UPGRADE).cloned();
+    remove_hop(answer.headers_mut());
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        if let Some(client) = client {
+        if let (Some(client), Some(protocol)) = (client, protocol) {
+            switch_to(answer.headers_mut(), protocol);
             tokio::spawn(splice(client, hyper::upgrade::on(&mut answer), line));
         }
         return Ok(answer.map(|_| Body::empty()));
     }
-    remove_hop(answer.headers_mut());
     Ok(answer.map(|body| Body::new(Answer { body, _line: line })))
 }
 
 fn remove_hop(headers: &mut HeaderMap) {
-    for name in OF_A_HOP {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.into_iter().chain(OF_A_HOP) {
         headers.remove(name);
     }
 }
 
+/// Asks for `protocol`, or agrees to it.
+fn switch_to(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(header::UPGRADE, protocol);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+}
+
 /// Both sides have left HTTP: carries bytes until both have said all.
-async fn splice(client: OnUpgrade, supervisor: OnUpgrade, line: Line) {
-    let (client, supervisor) = match tokio::try_join!(client, supervisor) {
+async fn splice(client: OnUpgrade, server: OnUpgrade, line: Line) {
+    let (client, server) = match tokio::try_join!(client, server) {
         Ok(both) => both,
-        Err(error) => return eprintln!("engine: an upgrade did not happen: {error}"),
+        Err(error) => return eprintln!("forward: an upgrade did not happen: {error}"),
     };
-    let (mut client, mut supervisor) = (TokioIo::new(client), TokioIo::new(supervisor));
+    let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
     // A side that breaks off ends the other one, which then knows as much as we do.
-    let _ = copy_bidirectional(&mut client, &mut supervisor).await;
+    let _ = copy_bidirectional(&mut client, &mut server).await;
     drop(line);
 }
 
 fn no_answer(error: &hyper::Error) -> Error {
-    eprintln!("engine: a supervisor did not answer: {error}");
-    ErrorBody::new(ErrorCode::ServiceNotResponding, "not listening").into()
+    eprintln!("forward: no answer: {error}");
+    ErrorBody::new(
+        ErrorCode::ServiceNotResponding,
+        "took the connection and did not answer",
+    )
+    .into()
 }
 
-/// A connection to a supervisor; dropping it ends it, so that a client that goes away is noticed there.
+/// A connection to a server; dropping it ends it, so that a client that goes away is noticed there.
 struct Line(AbortHandle);
 
 impl Drop for Line {
