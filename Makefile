@@ -37,7 +37,7 @@ export PATH := $(abspath node_modules/.bin):$(PATH)
 
 say = @printf '\033[1m» %s\033[0m\n' $(1)
 
-.PHONY: help setup worker supervisor bench dev test clean
+.PHONY: help setup worker example supervisor bench dev test clean
 
 help:
 	@echo 'make dev      serve http://localhost:$(PORT) (PORT=, ENGINE=docker|local)'
@@ -98,6 +98,16 @@ build/index.js: $(WORKER_SOURCES) $(TOOLS)
 	$(call say,'Worker: Rust to WebAssembly')
 	@$(WORKER_BUILD) --release
 
+# A Worker that uses the library, as somebody else would. It shares what cargo has compiled for ours.
+EXAMPLE := examples/build-worker
+EXAMPLE_SOURCES := $(EXAMPLE)/Cargo.toml $(EXAMPLE)/Cargo.lock $(EXAMPLE)/src/lib.rs
+
+example: $(EXAMPLE)/build/index.js
+
+$(EXAMPLE)/build/index.js: $(EXAMPLE_SOURCES) $(WORKER_SOURCES) $(TOOLS)
+	$(call say,'Example: Rust to WebAssembly')
+	@cd $(EXAMPLE) && CARGO_TARGET_DIR=$(abspath target) $(abspath $(WORKER_BUILD)) --release
+
 # The supervisor for this machine, as the local engine starts it. The image has its own build of it.
 supervisor: $(TOOLCHAIN)
 	$(call say,'Supervisor')
@@ -118,7 +128,7 @@ bench: $(TOOLCHAIN)
 dev: setup
 	@PORT=$(PORT) ENGINE=$(ENGINE) exec node dev/serve.mjs
 
-test: setup
+test: setup example
 	@ENGINES=$(ENGINES) exec node dev/check.mjs
 
 clean:

@@ -20,6 +20,12 @@ await step("lints, on this machine", cargo("clippy", "--workspace", "--all-targe
 await step("lints, in the Worker", cargo(
   "clippy", "-p", "workers-sandbox", "-p", "sandbox-protocol", "--target", "wasm32-unknown-unknown", ...denied,
 ));
+// Not in the workspace, so that it is what a Worker of somebody else is.
+const example = ["--manifest-path", "examples/build-worker/Cargo.toml"];
+await step("format of the example", cargo("fmt", ...example, "--check"));
+await step("lints of the example", cargo("clippy", ...example, "--target", "wasm32-unknown-unknown", ...denied), {
+  CARGO_TARGET_DIR: "target",
+});
 await step("documentation", cargo("doc", "--workspace", "--no-deps", "--document-private-items", "--locked"), {
   RUSTDOCFLAGS: "-D warnings",
 });

@@ -12,6 +12,7 @@ const SETUP: Setup<'_> = Setup {
         ("SANDBOX_REATTACH_GRACE", "4s"),
         ("SANDBOX_HEARTBEAT", "2s"),
     ],
+    ..Setup::DEFAULT
 };
 
 #[tokio::test]

@@ -15,6 +15,8 @@ mod builds;
 /// The object dies in the middle of a build.
 mod faults;
 mod harness;
+/// A Worker of somebody else that uses the library.
+mod library;
 /// Services on ports, HTTP and WebSocket.
 mod ports;
 /// What is refused, with which code, and that nothing was started for it.

@@ -225,6 +225,7 @@ async fn with_a_key_only_its_holder_is_served_and_an_allowed_page_may_read_even_
             ("SANDBOX_API_KEY", "a key of the test"),
             ("SANDBOX_ALLOWED_ORIGINS", "https://app.example"),
         ],
+        ..Setup::DEFAULT
     });
     let sandbox = dev.sandbox();
     assert_eq!(dev.get("/health").send().await.status(), 200);

@@ -18,7 +18,7 @@ fn line(number: usize) -> String {
 #[tokio::test]
 #[ignore = "starts wrangler dev: run by make test"]
 async fn a_log_of_200_mb_arrives_byte_for_byte_and_memory_stays_flat() {
-    let dev = Dev::start(&Setup::default());
+    let dev = Dev::start(&Setup::DEFAULT);
     let sandbox = dev.sandbox();
     let warm = json!({"command": "true"});
     assert_eq!(

@@ -8,7 +8,6 @@ use hyper::Method;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{LazyLock, Mutex, mpsc};
@@ -22,7 +21,7 @@ const STARTS_WITHIN: Duration = Duration::from_mins(15);
 
 static SHARED: LazyLock<Dev> = LazyLock::new(|| {
     stop_shared_at_exit();
-    Dev::start(&Setup::default())
+    Dev::start(&Setup::DEFAULT)
 });
 
 /// Where the sandboxes run.
@@ -33,10 +32,19 @@ pub(crate) enum Engine {
 }
 
 /// What differs from `make dev`.
-#[derive(Default)]
 pub(crate) struct Setup<'a> {
     /// Variables that go over those of `wrangler.toml`.
     pub(crate) vars: &'a [(&'a str, &'a str)],
+    /// The folder of the Worker, from the root of the repository; empty for the project's own.
+    pub(crate) folder: &'a str,
+}
+
+impl Setup<'_> {
+    /// Nothing differs.
+    pub(crate) const DEFAULT: Self = Self {
+        vars: &[],
+        folder: "",
+    };
 }
 
 /// A running server. Dropping it stops it and all that it started.
@@ -59,7 +67,7 @@ impl Dev {
 
     /// A server for one test, from a copy of the built Worker. Takes seconds.
     pub(crate) fn start(setup: &Setup) -> Self {
-        let project = copy_of_the_project();
+        let project = copy_of(&root().join(setup.folder));
         let run = run_name(project.path());
         let mut process = serve(project.path(), &run, setup);
         let lifeline = process.stdin.take();
@@ -207,29 +215,24 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The Worker as built, apart from the project's own copy, so that a test can reload it alone.
-fn copy_of_the_project() -> TempDir {
+/// The Worker in `folder` as built, apart from the project's own copy, so that a test can reload it alone.
+fn copy_of(folder: &Path) -> TempDir {
     let copy =
         TempDir::with_prefix_in("e2e-", env!("CARGO_TARGET_TMPDIR")).expect("target is writable");
     let build = copy.path().join("build");
     fs::create_dir(&build).expect("a new folder");
     for file in ["index.js", "index_bg.wasm"] {
-        fs::copy(root().join("build").join(file), build.join(file)).expect("`make worker` has run");
+        fs::copy(folder.join("build").join(file), build.join(file)).expect("it was built");
     }
-    symlink(root().join("public"), copy.path().join("public")).expect("a new folder");
-    let settings =
-        fs::read_to_string(root().join("wrangler.toml")).expect("the project's settings");
+    let settings = fs::read_to_string(folder.join("wrangler.toml")).expect("its settings");
+    let settings = without_build(&settings)
+        .replace("\"../../Dockerfile\"", "\"./Dockerfile\"")
+        .replace("image_build_context = \"../..\"\n", "");
     let dockerfile = r#"image = "./Dockerfile""#;
-    assert!(
-        settings.contains(dockerfile),
-        "wrangler.toml names the Dockerfile"
-    );
+    assert!(settings.contains(dockerfile), "it names the Dockerfile");
     let image = format!("image = \"{}\"", root().join("Dockerfile").display());
-    fs::write(
-        copy.path().join("wrangler.toml"),
-        without_build(&settings).replace(dockerfile, &image),
-    )
-    .expect("a new folder");
+    let settings = settings.replace(dockerfile, &image);
+    fs::write(copy.path().join("wrangler.toml"), settings).expect("a new folder");
     copy
 }
 
