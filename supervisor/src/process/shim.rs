@@ -28,14 +28,18 @@ pub(super) fn run(request: Request, supervisor: Pid) -> ! {
         Ok(signals) => signals,
         Err(error) => refuse(&report, Failure::new(Stage::Fork, error)),
     };
-    Report::send(&report, &[Report::Shim(rustix::process::getpid())]);
+    let shim = Report::Shim(rustix::process::getpid());
     let root = match spawn(&launch, &descriptors) {
         Ok(root) => root,
-        Err(failure) => refuse(&report, failure),
+        Err(failure) => {
+            Report::send(&report, &[shim, Report::Failed(failure)]);
+            exit(0)
+        }
     };
     // With them gone, readers of its output see the end when it ends.
     drop((launch, descriptors));
-    Report::send(&report, &[Report::Started(root)]);
+    // One write: the supervisor is woken once for a start, when there is something to do.
+    Report::send(&report, &[shim, Report::Started(root)]);
     keep(root, &report, &signals, supervisor)
 }
 
