@@ -6,16 +6,16 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::Supervisor;
-use crate::proc::{alone, descendants, ended, eventually, grown, signal, stat};
+use crate::proc::{alone, descendants, ended, eventually, executing, signal, stat};
 
-/// Starts `command` as `a` and waits until it has so many descendants.
-async fn started(command: &str, descendants: u64) -> Supervisor {
+/// Starts `command` as `a` and waits until all of `children` run.
+async fn started(command: &str, children: &[&str]) -> Supervisor {
     let supervisor = Supervisor::start();
     let answer = supervisor
         .post("/processes", &json!({"command": command, "id": "a"}))
         .await;
     assert_eq!(answer.status, 201, "{command}");
-    grown(&supervisor, "a", descendants).await;
+    executing(&supervisor, children).await;
     supervisor
 }
 
@@ -49,7 +49,11 @@ fn named(list: &Value, part: &str) -> usize {
 
 #[tokio::test]
 async fn reaches_children_in_its_group_and_one_that_left_its_session() {
-    let supervisor = started("sleep 1000 & sleep 1000 & setsid sleep 2000 & wait", 3).await;
+    let supervisor = started(
+        "sleep 1000 & sleep 1000 & setsid sleep 2000 & wait",
+        &["sleep 1000", "sleep 1000", "sleep 2000"],
+    )
+    .await;
     let receipt = killed(&supervisor, &json!({})).await;
     assert_eq!(count(&receipt["signalled"]), 4, "{receipt}");
     assert!(named(&receipt["signalled"], "sleep 2000") > 0, "{receipt}");
@@ -63,15 +67,20 @@ async fn reaches_children_in_its_group_and_one_that_left_its_session() {
 async fn reaches_a_daemon_that_forked_twice_with_a_cleared_environment() {
     let daemon =
         "( ( env -i setsid sleep 3000 </dev/null >/dev/null 2>&1 & ) & ); sleep 1000 & wait";
-    let supervisor = started(daemon, 2).await;
+    let supervisor = started(daemon, &["sleep 3000", "sleep 1000"]).await;
     let receipt = killed(&supervisor, &json!({})).await;
     // Those in between may be there still.
     assert!(count(&receipt["signalled"]) >= 3, "{receipt}");
+    assert!(named(&receipt["signalled"], "sleep 3000") > 0, "{receipt}");
 }
 
 #[tokio::test]
 async fn kills_one_that_ignores_the_signal_after_its_grace() {
-    let supervisor = started("trap '' TERM; sleep 1000 & while :; do wait; done", 1).await;
+    let supervisor = started(
+        "trap '' TERM; sleep 1000 & while :; do wait; done",
+        &["sleep 1000"],
+    )
+    .await;
     let receipt = killed(&supervisor, &json!({"graceMs": 100})).await;
     assert_eq!(count(&receipt["signalled"]), 2, "{receipt}");
     assert_eq!(count(&receipt["killed"]), 2, "{receipt}");
@@ -82,7 +91,7 @@ async fn kills_one_that_ignores_the_signal_after_its_grace() {
 #[tokio::test]
 async fn beats_one_that_keeps_forking_children() {
     let forks = "trap '' TERM; while :; do sleep 1000 & done";
-    let supervisor = started(forks, 20).await;
+    let supervisor = started(forks, &["sleep 1000"; 20]).await;
     let receipt = killed(&supervisor, &json!({"graceMs": 50})).await;
     assert!(count(&receipt["killed"]) > 20, "{receipt}");
 }
@@ -91,14 +100,23 @@ async fn beats_one_that_keeps_forking_children() {
 async fn beats_one_that_runs_away_by_forking_and_exiting() {
     // Each generation leaves a child behind and ends, so its number changes all the time.
     let runs = "trap '' TERM; run() { (run &) }; run; sleep 1000";
-    let supervisor = started(runs, 1).await;
+    let supervisor = started(runs, &["sleep 1000"]).await;
     killed(&supervisor, &json!({"graceMs": 20})).await;
 }
 
 #[tokio::test]
 async fn wakes_those_that_are_stopped() {
     let stops = "sleep 1000 & kill -STOP $!; setsid sleep 1000 & kill -STOP $$";
-    let supervisor = started(stops, 2).await;
+    let supervisor = started(stops, &[]).await;
+    let root = supervisor.get("/processes/a").await.json()["pid"]
+        .as_u64()
+        .unwrap();
+    // The last thing that it does.
+    eventually("the root is stopped", async || {
+        let stat = fs::read_to_string(format!("/proc/{root}/stat")).ok()?;
+        stat.contains(") T ").then_some(())
+    })
+    .await;
     let receipt = killed(&supervisor, &json!({})).await;
     assert_eq!(count(&receipt["signalled"]), 3, "{receipt}");
     assert_eq!(receipt["killed"], json!([]), "each heard the signal");
@@ -106,7 +124,11 @@ async fn wakes_those_that_are_stopped() {
 
 #[tokio::test]
 async fn names_five_hundred_children() {
-    let supervisor = started("for i in $(seq 500); do sleep 1000 & done; wait", 500).await;
+    let supervisor = started(
+        "for i in $(seq 500); do sleep 1000 & done; wait",
+        &["sleep 1000"; 500],
+    )
+    .await;
     let receipt = killed(&supervisor, &json!({"signal": "SIGKILL"})).await;
     assert_eq!(count(&receipt["signalled"]), 501);
 }
@@ -114,10 +136,14 @@ async fn names_five_hundred_children() {
 #[tokio::test]
 async fn reaches_descendants_after_the_root_has_exited_by_itself() {
     let leaves = "setsid sleep 1000 >/dev/null 2>&1 & (sleep 2000 >/dev/null 2>&1 &); exit 9";
-    let supervisor = started(leaves, 2).await;
+    let supervisor = started(leaves, &["sleep 1000", "sleep 2000"]).await;
     let process = ended(&supervisor, "a").await;
     assert_eq!(process["exitCode"], 9);
-    assert_eq!(process["descendants"], 2);
+    eventually("those in between are gone", async || {
+        let process = supervisor.get("/processes/a").await.json();
+        (process["descendants"] == 2).then_some(())
+    })
+    .await;
     let receipt = killed(&supervisor, &json!({})).await;
     assert_eq!(count(&receipt["signalled"]), 2, "{receipt}");
     assert_eq!(
@@ -129,7 +155,7 @@ async fn reaches_descendants_after_the_root_has_exited_by_itself() {
 
 #[tokio::test]
 async fn of_what_is_gone_is_a_success_with_empty_lists() {
-    let supervisor = started("exit 0", 0).await;
+    let supervisor = started("exit 0", &[]).await;
     ended(&supervisor, "a").await;
     let receipt = killed(&supervisor, &json!({})).await;
     assert_eq!(receipt["signalled"], json!([]));
@@ -142,7 +168,7 @@ async fn of_what_is_gone_is_a_success_with_empty_lists() {
 async fn without_a_grace_the_signal_is_delivered_and_nothing_else() {
     let supervisor = started(
         "trap 'echo > got' USR1; echo > set; while :; do read -t 1000 <> <(:); done",
-        0,
+        &[],
     )
     .await;
     let path = supervisor.workspace();
@@ -170,7 +196,11 @@ async fn without_a_grace_the_signal_is_delivered_and_nothing_else() {
 
 #[tokio::test]
 async fn a_second_kill_need_not_wait_for_the_first() {
-    let supervisor = started("trap '' TERM; sleep 1000 & while :; do wait; done", 1).await;
+    let supervisor = started(
+        "trap '' TERM; sleep 1000 & while :; do wait; done",
+        &["sleep 1000"],
+    )
+    .await;
     let first = json!({"graceMs": 60_000});
     let second = json!({"signal": "SIGKILL"});
     let (first, second) = tokio::join!(
@@ -215,7 +245,7 @@ async fn of_the_shim_by_somebody_else_loses_neither_status_nor_tree() {
         let command = format!(
             "(setsid sleep 1000 >/dev/null 2>&1 &); until [ -e go ]; do sleep 0.02; done; {last}"
         );
-        let supervisor = started(&command, 1).await;
+        let supervisor = started(&command, &["sleep 1000"]).await;
         let root = supervisor.get("/processes/a").await.json()["pid"]
             .as_u64()
             .unwrap();
@@ -241,7 +271,11 @@ async fn of_the_shim_by_somebody_else_loses_neither_status_nor_tree() {
 
 #[tokio::test]
 async fn of_a_tree_without_its_shim_is_a_kill_all_the_same() {
-    let supervisor = started("(setsid sleep 1000 &); sleep 1000 & wait", 2).await;
+    let supervisor = started(
+        "(setsid sleep 1000 &); sleep 1000 & wait",
+        &["sleep 1000", "sleep 1000"],
+    )
+    .await;
     let root = supervisor.get("/processes/a").await.json()["pid"]
         .as_u64()
         .unwrap();
@@ -258,7 +292,11 @@ async fn of_a_tree_without_its_shim_is_a_kill_all_the_same() {
 
 #[tokio::test]
 async fn of_the_supervisor_itself_leaves_nobody_behind() {
-    let supervisor = started("trap '' TERM; (setsid sleep 1000 &); sleep 1000 & wait", 2).await;
+    let supervisor = started(
+        "trap '' TERM; (setsid sleep 1000 &); sleep 1000 & wait",
+        &["sleep 1000", "sleep 1000"],
+    )
+    .await;
     let everyone = descendants(supervisor.pid());
     assert!(everyone.len() >= 5, "{everyone:?}");
     signal(supervisor.pid(), Signal::KILL);

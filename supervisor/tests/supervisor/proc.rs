@@ -44,6 +44,27 @@ pub(crate) async fn grown(supervisor: &Supervisor, id: &str, descendants: u64) {
     .await;
 }
 
+/// Waits until each of these commands has been executed below the supervisor, as often as it is named. Until then
+/// there is at most a copy of the shell that is about to.
+pub(crate) async fn executing(supervisor: &Supervisor, commands: &[&str]) {
+    eventually(&format!("{commands:?} run"), async || {
+        let below = descendants(supervisor.pid());
+        let mut running: Vec<String> = below.iter().filter_map(|(pid, _)| command(*pid)).collect();
+        let all = commands.iter().all(|wanted| {
+            let found = running.iter().position(|command| command == wanted);
+            found.map(|index| running.swap_remove(index)).is_some()
+        });
+        all.then_some(())
+    })
+    .await;
+}
+
+/// The words that `pid` was executed with.
+fn command(pid: u32) -> Option<String> {
+    let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(words.trim_end_matches('\0').replace('\0', " "))
+}
+
 /// Everyone below `pid`, zombies included, with their names.
 pub(crate) fn descendants(pid: u32) -> Vec<(u32, String)> {
     let everyone: Vec<(u32, u32, String)> = fs::read_dir("/proc")
