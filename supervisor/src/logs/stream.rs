@@ -34,8 +34,7 @@ pub fn stream(
         reader,
         buffer: Buffer::new(),
         follower,
-        // Only server-sent events have a comment that is no event.
-        heartbeat: (form == Form::EventStream).then_some(heartbeat),
+        heartbeat: heartbeat_of(form).map(|sign| (heartbeat, sign)),
     };
     unfold(events, async |mut events| {
         let frame = events.next().await?;
@@ -48,7 +47,17 @@ struct Events {
     encoder: Encoder,
     buffer: Buffer,
     follower: Option<Follower>,
-    heartbeat: Option<Duration>,
+    /// How long the body may be quiet, and what is sent then.
+    heartbeat: Option<(Duration, &'static [u8])>,
+}
+
+/// What means nothing in `form`: a comment, or an empty line. Plain text has no such thing.
+const fn heartbeat_of(form: Form) -> Option<&'static [u8]> {
+    match form {
+        Form::EventStream => Some(HEARTBEAT),
+        Form::Ndjson => Some(b"\n"),
+        Form::Plain { .. } => None,
+    }
 }
 
 impl Events {
@@ -70,8 +79,8 @@ impl Events {
                 Step::Idle if out.is_empty() && self.follower.is_some() => {
                     // A quiet follower keeps no room for frames; there may be a thousand of them.
                     out = Vec::new();
-                    if !self.more().await {
-                        out.extend_from_slice(HEARTBEAT);
+                    if let Some(sign) = self.more().await {
+                        out.extend_from_slice(sign);
                         break;
                     }
                 }
@@ -81,15 +90,14 @@ impl Events {
         (!out.is_empty()).then(|| self.buffer.frame(out))
     }
 
-    /// Waits for more; `false` if it is time for a comment.
-    async fn more(&self) -> bool {
+    /// Waits for more; or what to send meanwhile, when that takes long.
+    async fn more(&self) -> Option<&'static [u8]> {
         let more = self.reader.more();
-        match self.heartbeat {
-            None => {
-                more.await;
-                true
-            }
-            Some(heartbeat) => tokio::time::timeout(heartbeat, more).await.is_ok(),
-        }
+        let Some((heartbeat, sign)) = self.heartbeat else {
+            more.await;
+            return None;
+        };
+        let waited = tokio::time::timeout(heartbeat, more).await;
+        waited.is_err().then_some(sign)
     }
 }

@@ -139,6 +139,21 @@ async fn a_follower_gets_lines_as_they_are_printed_and_the_exit_last() {
 }
 
 #[tokio::test]
+async fn a_quiet_stream_of_lines_has_an_empty_line_now_and_then() {
+    let supervisor = Supervisor::start_with(&[("SANDBOX_HEARTBEAT", "50ms")]);
+    start(&supervisor, "exec sleep 1000").await;
+    let request = request(Method::GET, "/processes/p/logs?follow=true")
+        .header("accept", "application/x-ndjson")
+        .body(Empty::<Bytes>::new());
+    let mut answer = supervisor.send(request.unwrap()).await;
+    for _ in 0..2 {
+        let frame = tokio::time::timeout(LIMIT, answer.frame()).await.unwrap();
+        let frame = frame.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(&frame[..], b"\n");
+    }
+}
+
+#[tokio::test]
 async fn from_every_event_on_the_rest_comes_once() {
     let supervisor = Supervisor::start();
     start(
