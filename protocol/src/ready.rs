@@ -8,6 +8,9 @@ use crate::process::{DEFAULT_WAIT_MS, ExitReason, check_duration};
 use crate::request::invalid;
 use crate::signal::Signal;
 
+/// The pause between two probes when the caller does not say, in milliseconds.
+const DEFAULT_INTERVAL_MS: u64 = 100;
+
 /// How deep `all` and `any` may nest.
 const MAX_DEPTH: usize = 4;
 
@@ -28,7 +31,8 @@ pub struct ConditionRequest {
     /// Which statuses of an HTTP probe are good; 200 to 399 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusRange>,
-    /// The pause between two probes, in milliseconds; 100 by default.
+    /// The pause between two probes of a port or by a command, in milliseconds; 100 by default. For a file: how
+    /// often it is looked for besides, where the kernel does not tell of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
     /// A text that a line contains.
@@ -112,10 +116,10 @@ pub enum Condition {
     Log(Pattern),
     /// The process's end.
     Exit,
-    /// A command that exits 0; at least one word.
-    Exec(Vec<String>),
+    /// A command that exits 0.
+    Exec(ExecCheck),
     /// A file that exists.
-    File(String),
+    File(FileCheck),
     /// Every one of these.
     All(Vec<Condition>),
     /// The first of these.
@@ -135,6 +139,24 @@ pub struct PortCheck {
     pub status: StatusRange,
     /// The pause between two probes, in milliseconds.
     pub interval_ms: u64,
+}
+
+/// A command to probe with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecCheck {
+    /// The words; at least one.
+    pub argv: Vec<String>,
+    /// The pause between two runs, in milliseconds.
+    pub interval_ms: u64,
+}
+
+/// A file to wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileCheck {
+    /// Its path; relative to the process's folder.
+    pub path: String,
+    /// How often it is looked for besides, in milliseconds; `None` relies on the kernel to tell of it.
+    pub interval_ms: Option<u64>,
 }
 
 /// What is looked for in a log.
@@ -246,13 +268,19 @@ impl ConditionRequest {
             if argv.first().is_none_or(String::is_empty) {
                 return Err(invalid(&below(field, "exec"), "expected a command"));
             }
-            return Ok(Condition::Exec(argv.clone()));
+            return Ok(Condition::Exec(ExecCheck {
+                argv: argv.clone(),
+                interval_ms: self.interval().unwrap_or(DEFAULT_INTERVAL_MS),
+            }));
         }
         if let Some(file) = &self.file {
             if file.is_empty() || file.contains('\0') {
                 return Err(invalid(&below(field, "file"), "expected a path"));
             }
-            return Ok(Condition::File(file.clone()));
+            return Ok(Condition::File(FileCheck {
+                path: file.clone(),
+                interval_ms: self.interval(),
+            }));
         }
         let list = |name: &str, parts: &[Self]| {
             let field = below(field, name);
@@ -331,8 +359,13 @@ impl ConditionRequest {
             mode: self.mode.unwrap_or_default(),
             path,
             status: self.status.unwrap_or_default(),
-            interval_ms: self.interval_ms.unwrap_or(100).clamp(10, 60_000),
+            interval_ms: self.interval().unwrap_or(DEFAULT_INTERVAL_MS),
         })
+    }
+
+    /// The pause that is asked for: at least 10 ms, at most a minute.
+    fn interval(&self) -> Option<u64> {
+        self.interval_ms.map(|ms| ms.clamp(10, 60_000))
     }
 }
 

@@ -74,8 +74,8 @@ fn describe(condition: &Condition) -> String {
             Needle::Regex(regex) => format!("a line of the log matches /{regex}/"),
         },
         Condition::Exit => "the process ends".to_owned(),
-        Condition::Exec(argv) => format!("{} exits 0", argv.join(" ")),
-        Condition::File(path) => format!("{path} exists"),
+        Condition::Exec(check) => format!("{} exits 0", check.argv.join(" ")),
+        Condition::File(check) => format!("{} exists", check.path),
         Condition::All(parts) => format!("({})", list(parts, " and ")),
         Condition::Any(parts) => format!("({})", list(parts, " or ")),
     }

@@ -2,13 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::net::unix::pipe::Receiver;
 
 /// Resolves when there is something at `path`, a link to nothing apart. The kernel tells of every change in
-/// the deepest folder of it that exists.
-pub(super) async fn exists(path: &Path) -> io::Result<()> {
+/// the deepest folder of it that exists. Some file systems (`/proc`, a network's) do not tell; whoever waits for
+/// a file there has it looked for at an `interval` besides.
+pub(super) async fn exists(path: &Path, interval: Option<Duration>) -> io::Result<()> {
     while !path.exists() {
         let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let folder = deepest_folder(path);
@@ -29,9 +31,19 @@ pub(super) async fn exists(path: &Path) -> io::Result<()> {
         if path.exists() || deepest_folder(path) != folder {
             continue;
         }
-        changes.readable().await?;
+        tokio::select! {
+            told = changes.readable() => told?,
+            () = pause(interval) => {}
+        }
     }
     Ok(())
+}
+
+async fn pause(interval: Option<Duration>) {
+    match interval {
+        Some(interval) => tokio::time::sleep(interval).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn deepest_folder(path: &Path) -> PathBuf {
@@ -43,6 +55,7 @@ fn deepest_folder(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
     use std::time::Duration;
 
     use super::exists;
@@ -52,11 +65,11 @@ mod tests {
     #[tokio::test]
     async fn a_file_is_seen_when_it_is_there_and_when_it_comes_with_its_folders() {
         let folder = tempfile::tempdir().unwrap();
-        exists(folder.path()).await.unwrap();
+        exists(folder.path(), None).await.unwrap();
         let deep = folder.path().join("a/b/ready");
         let waiting = {
             let deep = deep.clone();
-            tokio::spawn(async move { exists(&deep).await })
+            tokio::spawn(async move { exists(&deep, None).await })
         };
         tokio::task::yield_now().await;
         fs::create_dir(folder.path().join("a")).unwrap();
@@ -71,6 +84,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_of_which_the_kernel_does_not_tell_is_looked_for() {
+        // The descriptors of a process come and go unseen.
+        let descriptor = Path::new("/proc/self/fdinfo/900");
+        let waiting = exists(descriptor, Some(Duration::from_millis(10)));
+        let opening = async {
+            tokio::task::yield_now().await;
+            let null = std::fs::File::open("/dev/null").unwrap();
+            rustix::io::fcntl_dupfd_cloexec(&null, 900).unwrap()
+        };
+        let met = async { tokio::join!(waiting, opening).0 };
+        tokio::time::timeout(LIMIT, met).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
     async fn a_file_that_is_moved_into_place_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let (draft, ready) = (folder.path().join("draft"), folder.path().join("ready"));
@@ -79,7 +106,7 @@ mod tests {
             tokio::task::yield_now().await;
             fs::rename(&draft, &ready).unwrap();
         };
-        let met = async { tokio::join!(exists(&ready), moving).0 };
+        let met = async { tokio::join!(exists(&ready, None), moving).0 };
         tokio::time::timeout(LIMIT, met).await.unwrap().unwrap();
     }
 }

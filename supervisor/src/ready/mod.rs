@@ -17,16 +17,13 @@ use std::time::Duration;
 
 use futures_util::future::{select_ok, try_join_all};
 use sandbox_protocol::error::ErrorBody;
-use sandbox_protocol::ready::{Condition, Met};
+use sandbox_protocol::ready::{Condition, FileCheck, Met};
 
 use crate::error::Error;
 use crate::process::table::Table;
 use crate::process::{Exit, Process};
 
 pub use pattern::{check as check_pattern, find};
-
-/// The pause between two runs of a command.
-const EXEC_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Waits until `process` meets `condition`, for `limit` at most.
 ///
@@ -99,9 +96,10 @@ impl Wait<'_> {
                     let pause = Duration::from_millis(check.interval_ms);
                     self.probe(pause, || port::probe(self.process, check)).await
                 }
-                Condition::Exec(argv) => {
-                    let probe = || exec::probe(self.table, self.process, argv);
-                    self.probe(EXEC_INTERVAL, probe).await
+                Condition::Exec(check) => {
+                    let pause = Duration::from_millis(check.interval_ms);
+                    let probe = || exec::probe(self.table, self.process, &check.argv);
+                    self.probe(pause, probe).await
                 }
                 Condition::Log(pattern) => match find(self.process.ledger(), pattern).await {
                     Ok(Some(met)) => Ok(met),
@@ -116,7 +114,7 @@ impl Wait<'_> {
                         reason: exit.reason,
                     })
                 }
-                Condition::File(path) => self.file(path).await,
+                Condition::File(check) => self.file(check).await,
                 Condition::All(parts) => {
                     let parts = parts.iter().map(|part| self.meet(part));
                     try_join_all(parts).await.map(|all| Met::All { all })
@@ -158,7 +156,8 @@ impl Wait<'_> {
         }
     }
 
-    async fn file(&self, path: &str) -> Result<Met, Unmet> {
+    async fn file(&self, check: &FileCheck) -> Result<Met, Unmet> {
+        let path = &check.path;
         let full = Path::new(&self.process.spec().cwd).join(path);
         let full = self.table.folder(&full.to_string_lossy());
         let full = PathBuf::from(full.map_err(Unmet::Broken)?);
@@ -166,7 +165,7 @@ impl Wait<'_> {
             file: path.to_owned(),
         };
         tokio::select! {
-            seen = file::exists(&full) => {
+            seen = file::exists(&full, check.interval_ms.map(Duration::from_millis)) => {
                 let seen = seen.map_err(Error::internal("watching for a file"));
                 seen.map(|()| met()).map_err(Unmet::Broken)
             }

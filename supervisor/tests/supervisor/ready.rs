@@ -194,6 +194,21 @@ async fn a_file_and_a_command_make_it_ready() {
 }
 
 #[tokio::test]
+async fn a_command_is_run_again_at_the_interval_that_the_caller_chose() {
+    let supervisor = Supervisor::start();
+    start(&supervisor, "exec sleep 1000").await;
+    let script = "echo >>$0; test $(wc -l <$0) -ge 3";
+    let seldom = json!({
+        "exec": ["bash", "-c", script, "seldom"], "intervalMs": 60_000, "timeoutMs": 500,
+    });
+    assert_eq!(wait(&supervisor, seldom).await.status, 408);
+    let tries = std::fs::read_to_string(supervisor.workspace().join("seldom")).unwrap();
+    assert_eq!(tries, "\n");
+    let often = json!({"exec": ["bash", "-c", script, "often"], "intervalMs": 10});
+    assert_eq!(wait(&supervisor, often).await.status, 200);
+}
+
+#[tokio::test]
 async fn all_waits_for_each_and_any_for_the_first() {
     let supervisor = Supervisor::start();
     start(
