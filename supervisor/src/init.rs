@@ -1,4 +1,5 @@
-//! The duties of PID 1: reaping whoever is left to us, and keeping their statuses for those who ask.
+//! The duties of PID 1: reaping whoever is left to us, keeping their statuses for those who ask, and room for
+//! all descriptors.
 //!
 //! One loop reaps everything, so nobody else may wait for a child. What runs in a sandbox is the child of a
 //! shim and is reaped there; what comes here are shims, and orphans of a shim that was killed.
@@ -9,12 +10,32 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use rustix::process::{Pid, WaitOptions, WaitStatus};
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 
 /// How many statuses that nobody has asked for are kept.
 const RECENT: usize = 1024;
+
+/// Raises the number of descriptors that this process may have to the most that the kernel allows it: a stream
+/// is one, and a process is several. What was forked before keeps the number it had, because a program that
+/// closes every number up to its limit would take long with a high one.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    rustix::process::setrlimit(Resource::Nofile, raised)?;
+    Ok(())
+}
+
+/// How many descriptors this process may have.
+#[must_use]
+pub fn descriptor_limit() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile).current;
+    limit.unwrap_or(u64::MAX)
+}
 
 /// The statuses of the children that were reaped. A cheap clone.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use sandbox_supervisor::config::{Command, Config};
 use sandbox_supervisor::process::zygote::{self, Zygote};
-use sandbox_supervisor::{Listener, boot, engine};
+use sandbox_supervisor::{Listener, boot, engine, init};
 
 fn main() -> ExitCode {
     let command = match Command::from_process() {
@@ -42,6 +42,9 @@ fn supervise(config: Config) -> io::Result<()> {
     }
     // While there is one thread.
     let zygote = zygote::fork()?;
+    if let Err(error) = init::raise_descriptor_limit() {
+        eprintln!("supervisor: the number of descriptors stays as it is: {error}");
+    }
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?

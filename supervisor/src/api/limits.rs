@@ -8,8 +8,12 @@ use sandbox_protocol::request::MAX_JSON_BYTES;
 use serde::Serialize;
 
 use super::State;
+use crate::init;
 use crate::logs::MAX_FOLLOWERS;
 use crate::rights::MAX_THREADS;
+
+/// What stands for no limit, as in the request of a process.
+const UNLIMITED: u64 = 0;
 
 /// The answer: the limits by their names in `context.limit`.
 #[derive(Debug, Serialize)]
@@ -59,6 +63,21 @@ async fn list(Shared(state): Shared<State>) -> Json<LimitList> {
                 "processSubscribers",
                 MAX_FOLLOWERS,
                 "a follower of one process beyond it is refused with 429",
+            ),
+            limit(
+                "memoryBytes",
+                UNLIMITED,
+                "none by default; a tree is looked at every 250 ms and ended when it has more",
+            ),
+            limit(
+                "treeProcesses",
+                UNLIMITED,
+                "none by default; a tree is looked at every 250 ms and ended when it has more",
+            ),
+            limit(
+                "descriptors",
+                init::descriptor_limit(),
+                "a stream or a start beyond it fails",
             ),
             limit(
                 "logBytes",

@@ -97,10 +97,21 @@ async fn the_token_is_not_to_be_read_from_the_process() {
 async fn every_limit_is_told() {
     let supervisor = Supervisor::start_with(&[("SANDBOX_MAX_PROCESSES", "7")]);
     let limits = supervisor.get("/limits").await.json();
-    let limit = limits["limits"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|l| l["name"] == "processes");
-    assert_eq!(limit.unwrap()["value"], 7);
+    let limit = |name: &str| {
+        let mut all = limits["limits"].as_array().unwrap().iter();
+        all.find(|limit| limit["name"] == name).unwrap().clone()
+    };
+    assert_eq!(limit("processes")["value"], 7);
+    for name in ["memoryBytes", "treeProcesses"] {
+        let enforced = limit(name)["enforced"].as_str().unwrap().to_owned();
+        assert!(enforced.contains("every 250 ms"), "{enforced}");
+    }
+    // As many as the kernel allows, not as many as whoever started it had.
+    let path = format!("/proc/{}/limits", supervisor.pid());
+    let kernels = std::fs::read_to_string(path).unwrap();
+    let line = kernels
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let hard = line.unwrap().split_whitespace().nth(4).unwrap();
+    assert_eq!(limit("descriptors")["value"].to_string(), hard);
 }
