@@ -451,6 +451,9 @@ pub struct Process {
     /// Whether `until` was seen in its output; absent without `until`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched: Option<bool>,
+    /// What its tree has used, in a list with `?stats=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Stats>,
 }
 
 /// The answer of `GET …/processes`.

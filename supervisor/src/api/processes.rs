@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body as RawBody;
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,6 +16,7 @@ use sandbox_protocol::process::{
 };
 use serde::Deserialize;
 
+use super::query::Query;
 use super::{Body, BodyOrDefault, State};
 use crate::error::Error;
 use crate::process;
@@ -65,6 +66,7 @@ async fn start(
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     status: Option<String>,
+    stats: Option<String>,
 }
 
 async fn list(
@@ -72,13 +74,18 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ProcessList>, Error> {
     let wanted = query.status.as_deref().map(status).transpose()?;
-    let processes = state
-        .table
-        .list()
-        .iter()
-        .filter(|process| wanted.is_none_or(|wanted| process.status() == wanted))
-        .map(process::Process::view)
-        .collect();
+    let with_stats = flag("stats", query.stats.as_deref())?;
+    let mut processes = Vec::new();
+    for process in state.table.list() {
+        if wanted.is_some_and(|wanted| process.status() != wanted) {
+            continue;
+        }
+        let mut view = process.view();
+        if with_stats {
+            view.stats = Some(process.stats().await);
+        }
+        processes.push(view);
+    }
     Ok(Json(ProcessList { processes }))
 }
 

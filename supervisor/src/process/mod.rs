@@ -144,6 +144,7 @@ impl Process {
             descendants: snapshot.tree.as_ref().map_or(0, Tree::descendants),
             boot_id: self.0.boot.clone(),
             matched: spec.until.as_ref().map(|_| snapshot.matched),
+            stats: None,
         }
     }
 

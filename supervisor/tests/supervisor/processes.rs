@@ -348,12 +348,35 @@ async fn a_descendant_that_keeps_stdout_open_delays_the_end_by_a_second_at_most(
 }
 
 #[tokio::test]
-async fn two_thousand_short_processes_leave_nothing() {
+async fn a_list_tells_what_each_tree_uses_when_asked() {
+    let supervisor = Supervisor::start();
+    let body = json!({"command": "sleep 1000 & sleep 1000", "id": "a"});
+    supervisor.post("/processes", &body).await;
+    grown(&supervisor, "a", 1).await;
+    let list = supervisor.get("/processes").await.json();
+    assert_eq!(list["processes"][0].get("stats"), None);
+    let list = supervisor.get("/processes?stats=true").await.json();
+    let stats = &list["processes"][0]["stats"];
+    assert!(stats["processes"].as_u64() >= Some(2), "{stats}");
+    assert!(stats["rssBytes"].as_u64() > Some(0), "{stats}");
+    let refused = supervisor.get("/processes?stats=maybe").await;
+    assert_eq!(refused.code(), (400, "VALIDATION_FAILED".into()));
+    let refused = supervisor.get("/processes?state=running").await;
+    assert_eq!(refused.code(), (400, "VALIDATION_FAILED".into()));
+}
+
+#[tokio::test]
+async fn ten_thousand_short_processes_leave_nothing() {
     let supervisor = Supervisor::start();
     supervisor.post("/exec", &json!({"command": "true"})).await;
     alone(&supervisor).await;
     let before = descriptors(supervisor.pid());
-    for _ in 0..250 {
+    let mut memory = 0;
+    for round in 0..1250 {
+        // By then there are as many records as there ever will be.
+        if round == 250 {
+            memory = supervisor.peak_memory();
+        }
         let body = json!({"argv": ["true"]});
         let start = async || assert_eq!(supervisor.post("/processes", &body).await.status, 201);
         tokio::join!(
@@ -372,6 +395,8 @@ async fn two_thousand_short_processes_leave_nothing() {
         (descriptors(supervisor.pid()) <= before).then_some(())
     })
     .await;
+    let grown = supervisor.peak_memory() - memory;
+    assert!(grown < 4 << 20, "{grown} bytes more");
     let list = supervisor.get("/processes").await.json();
     let list = list["processes"].as_array().unwrap();
     assert_eq!(list.len(), 1000, "the oldest records are dropped");
