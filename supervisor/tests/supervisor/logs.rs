@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::{Method, Response};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Supervisor, request};
-use crate::proc::ended;
+use crate::proc::{ended, signal};
 
 /// How long anything may take that is waited for.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -151,6 +152,28 @@ async fn a_quiet_stream_of_lines_has_an_empty_line_now_and_then() {
         let frame = frame.unwrap().unwrap().into_data().unwrap();
         assert_eq!(&frame[..], b"\n");
     }
+}
+
+#[tokio::test]
+async fn the_kill_of_a_root_by_somebody_else_is_told_as_what_it_was() {
+    let supervisor = Supervisor::start();
+    start(&supervisor, "echo one; exec sleep 1000").await;
+    let mut follower = Follower::open(&supervisor, "", None).await;
+    assert_eq!(follower.next().await.unwrap().data["data"], "one\n");
+    let process = supervisor.get("/processes/p").await.json();
+    let root = process["pid"].as_u64().unwrap().try_into().unwrap();
+    signal(root, Signal::KILL);
+    let rest = follower.rest().await;
+    assert_eq!(rest.len(), 1, "{rest:?}");
+    let exit = &rest[0].data;
+    assert_eq!(
+        (&exit["type"], &exit["exitCode"]),
+        (&json!("exit"), &json!(null))
+    );
+    assert_eq!(
+        (&exit["signal"], &exit["reason"]),
+        (&json!("SIGKILL"), &json!("signaled"))
+    );
 }
 
 #[tokio::test]
