@@ -23,4 +23,5 @@ pub mod routes;
 pub mod sandbox;
 pub mod signal;
 pub mod sse;
+pub mod terminal;
 pub mod time;

@@ -16,6 +16,8 @@ const NAMES: [&str; 31] = [
 ];
 
 impl Signal {
+    /// Ends whoever has lost the terminal.
+    pub const HUP: Self = Self(1);
     /// Interrupt from the keyboard.
     pub const INT: Self = Self(2);
     /// Quit from the keyboard.

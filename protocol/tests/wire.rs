@@ -12,6 +12,7 @@ use sandbox_protocol::process::{
 };
 use sandbox_protocol::ready::{ConditionRequest, Met};
 use sandbox_protocol::sandbox::{EventList, OptionsRequest, Receipt, Sandbox};
+use sandbox_protocol::terminal::{TerminalEvent, TerminalRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -53,6 +54,14 @@ fn answers_are_written_as_they_always_were() {
     check::<EventList>("events");
     check::<ErrorBody>("error");
     check::<ErrorBody>("error-ready");
+}
+
+#[test]
+fn messages_of_a_terminal_are_written_as_they_always_were() {
+    for name in ["ready", "exit", "error"] {
+        check::<TerminalEvent>(&format!("terminal-{name}"));
+    }
+    check::<TerminalRequest>("terminal-resize");
 }
 
 #[test]

@@ -25,5 +25,7 @@ mod refusals;
 mod service;
 /// The guide's flow: services in order, their logs, their ends.
 mod services;
+/// A terminal over WebSocket.
+mod terminal;
 /// A log of 200 MB, byte for byte, in flat memory.
 mod volume;

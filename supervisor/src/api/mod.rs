@@ -9,6 +9,7 @@ mod limits;
 mod logs;
 mod ports;
 mod processes;
+mod pty;
 mod query;
 mod wait;
 mod workspace;
@@ -97,6 +98,7 @@ pub fn router(state: State) -> Router {
         .merge(files::routes())
         .merge(workspace::routes())
         .merge(ports::routes())
+        .merge(pty::routes())
         .fallback(response::no_route)
         .with_state(state.clone());
     // The check wraps the routes as a whole, so that no path, known or not, answers without the token, and

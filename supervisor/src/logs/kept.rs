@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sandbox_protocol::cursor::{Cursor, Position};
 use sandbox_protocol::kept::{Kind, head};
+use sandbox_protocol::log::Selection;
 
 use super::batch::Entry;
 use super::reader::{Reader, Step};
@@ -129,6 +130,16 @@ fn cut(before: Position, entry: &Entry<'_>, target: u64) -> Position {
 }
 
 impl Ledger {
+    /// A reader of both streams that begins with at most the last `bytes` of output.
+    pub async fn newest(&self, bytes: u64) -> io::Result<Reader> {
+        let mut reader = Reader::new(self.clone(), Selection::Both, Position::START, None);
+        off_thread(move || {
+            skip(&mut reader, bytes);
+            reader
+        })
+        .await
+    }
+
     /// The piece that begins at `reader`, made on a thread of its own kind.
     pub async fn piece(
         &self,

@@ -87,6 +87,11 @@ fn attempt(prepared: &Prepared<'_>, descriptors: &[OwnedFd; 3]) -> Result<Never,
     rustix::stdio::dup2_stdin(stdin).map_err(at(Stage::Stdio))?;
     rustix::stdio::dup2_stdout(stdout).map_err(at(Stage::Stdio))?;
     rustix::stdio::dup2_stderr(stderr).map_err(at(Stage::Stdio))?;
+    match rustix::process::ioctl_tiocsctty(stdin) {
+        // A pipe and `/dev/null` are no terminals, which is how most processes are started.
+        Ok(()) | Err(Errno::NOTTY) => {}
+        Err(error) => return Err(Failure::new(Stage::Session, error)),
+    }
     volunteer_for_the_oom_killer();
     if let Some((uid, gid, groups)) = &prepared.identity {
         rustix::thread::set_thread_groups(groups).map_err(at(Stage::Identity))?;

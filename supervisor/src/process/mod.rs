@@ -24,6 +24,7 @@ mod run;
 mod stats;
 mod stdin;
 mod target;
+mod terminal;
 mod tree;
 mod user;
 
@@ -51,10 +52,15 @@ use crate::error::Error;
 use crate::logs::Ledger;
 use state::{Cause, Phase};
 use stdin::Stdin;
+use terminal::Terminal;
 
 pub use once::{Execution, Happening};
 pub use state::Exit;
+pub use terminal::Client;
 pub use tree::{Killed, Tree};
+
+/// What Ctrl-D types.
+const END_OF_TRANSMISSION: u8 = 4;
 
 /// A process: what was asked for, and what became of it. A cheap clone.
 #[derive(Clone, Debug)]
@@ -76,6 +82,8 @@ struct Record {
     ledger: Ledger,
     /// What it reads.
     stdin: Stdin,
+    /// The terminal that it has instead of pipes.
+    terminal: Option<Terminal>,
     /// What its task last published.
     snapshot: watch::Receiver<Snapshot>,
     /// Where its task is asked.
@@ -229,7 +237,7 @@ impl Process {
             let Some(tree) = process.ask(kill.signal, cause).await else {
                 return Killed::default();
             };
-            let killed = tree.kill(kill).await;
+            let killed = process.end_tree(&tree, kill).await;
             if kill.grace_ms.is_some() && killed.survivors.is_empty() {
                 process.exited().await;
             }
@@ -238,6 +246,26 @@ impl Process {
         ending
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Kills the tree. A shell at a terminal ignores SIGTERM and heeds the end of its terminal, so there that
+    /// comes first.
+    async fn end_tree(&self, tree: &Tree, kill: Kill) -> Killed {
+        if self.0.terminal.is_none() || kill.signal != Signal::TERM || kill.grace_ms.is_none() {
+            return tree.kill(kill).await;
+        }
+        let hang_up = Kill {
+            signal: Signal::HUP,
+            grace_ms: None,
+        };
+        let mut signalled = tree.kill(hang_up).await.signalled;
+        let killed = tree.kill(kill).await;
+        signalled.retain(|member| killed.signalled.iter().all(|other| other.pid != member.pid));
+        signalled.extend(killed.signalled);
+        Killed {
+            signalled,
+            ..killed
+        }
     }
 
     /// The tree of the current run; `None` if there is none.
@@ -263,9 +291,14 @@ impl Process {
         self.0.stdin.check().await
     }
 
-    /// Ends its standard input, after what is being written.
+    /// Ends its standard input, after what is being written; at a terminal, as Ctrl-D does.
     pub async fn close_stdin(&self) {
-        self.0.stdin.close().await;
+        if self.0.terminal.is_none() {
+            self.0.stdin.close().await;
+        } else if let Err(error) = self.write_stdin(&[END_OF_TRANSMISSION]).await {
+            // A shell that has ended meanwhile needs no end of its input.
+            eprintln!("supervisor: {}: {error}", self.id());
+        }
     }
 
     /// Waits until it executes, or cannot.

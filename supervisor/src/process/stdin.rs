@@ -1,8 +1,9 @@
-//! What a process reads: a pipe that callers write into, as fast as the process takes it.
+//! What a process reads: a pipe or terminal that callers write into, as fast as the process takes it.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
@@ -17,7 +18,11 @@ pub(super) struct Stdin(Mutex<Option<Sender>>);
 impl Stdin {
     /// Takes the pipe of a run that begins, in place of the one before.
     pub(super) async fn open(&self, pipe: Option<OwnedFd>) -> io::Result<()> {
-        let pipe = pipe.map(Sender::from_owned_fd).transpose()?;
+        if let Some(pipe) = &pipe {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        // "Unchecked" because a terminal is no pipe; it is written the same way.
+        let pipe = pipe.map(Sender::from_owned_fd_unchecked).transpose()?;
         *self.0.lock().await = pipe;
         Ok(())
     }
@@ -33,7 +38,7 @@ impl Stdin {
         let sender = pipe.as_mut().ok_or_else(closed)?;
         match sender.write_all(bytes).await {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Err(error) if is_end(&error) => {
                 pipe.take();
                 Err(closed())
             }
@@ -46,6 +51,12 @@ impl Stdin {
         let pipe = self.0.lock().await;
         pipe.as_ref().map(|_| ()).ok_or_else(closed)
     }
+}
+
+/// Whether nobody reads any more: for a pipe EPIPE says so, for a terminal EIO.
+fn is_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+        || error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
 fn closed() -> Error {

@@ -16,6 +16,7 @@ use super::spawn::Spawner;
 use super::state::{Cause, Phase};
 use super::stdin::Stdin;
 use super::task::{KILL, TERMINATE, Task};
+use super::terminal::Terminal;
 use super::user::User;
 use super::{Process, Record, Snapshot};
 use crate::config::Config;
@@ -80,7 +81,7 @@ impl Table {
             Some(id) => id.as_str().to_owned(),
             None => generated_id()?,
         };
-        let (process, created) = self.enter(id, spec, launch)?;
+        let (process, created) = self.enter(id, spec, launch, None)?;
         process.started().await?;
         Ok((process, created))
     }
@@ -145,11 +146,12 @@ impl Table {
     }
 
     /// Enters a process and begins it, or finds the one that runs.
-    fn enter(
+    pub(super) fn enter(
         &self,
         id: String,
         spec: ProcessSpec,
         launch: Launch,
+        terminal: Option<Terminal>,
     ) -> Result<(Process, bool), Error> {
         let mut records = self.records();
         let previous = records.by_id.get(&id).cloned();
@@ -181,6 +183,7 @@ impl Table {
             boot: boot.to_owned(),
             start_time: logs::now(),
             stdin: Stdin::default(),
+            terminal,
             snapshot,
             asks,
         }));
@@ -323,7 +326,7 @@ impl Drop for Place {
 }
 
 /// 16 letters and digits at random.
-fn generated_id() -> Result<String, Error> {
+pub(super) fn generated_id() -> Result<String, Error> {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut bytes = [0; 16];
     rustix::rand::getrandom(&mut bytes[..], GetRandomFlags::empty())
@@ -341,7 +344,7 @@ fn not_found(id: &str) -> Error {
     .into()
 }
 
-fn exists(id: &str) -> Error {
+pub(super) fn exists(id: &str) -> Error {
     ErrorBody::new(
         ErrorCode::ProcessAlreadyExists,
         format!("process {id} runs, started by another request"),

@@ -109,8 +109,12 @@ impl Task {
     async fn begin(&mut self) -> Result<Vec<Capture>, SpawnError> {
         let spec = self.process.spec();
         let merge = spec.stderr == Stderr::Merge;
-        let pipes = Pipes::new(spec.stdin == StdinMode::Pipe, merge)?;
-        let (started, ours) = pipes.spawn(&self.spawner, &self.launch).await?;
+        let (started, ours) = if let Some(terminal) = &self.process.0.terminal {
+            terminal.spawn(&self.spawner, &self.launch).await?
+        } else {
+            let pipes = Pipes::new(spec.stdin == StdinMode::Pipe, merge)?;
+            pipes.spawn(&self.spawner, &self.launch).await?
+        };
         let tree = run::follow(started, &self.spawner);
         match self.attach(&tree, ours).await {
             Ok(captures) => Ok(captures),
@@ -157,6 +161,9 @@ impl Task {
         self.end_time = Some(end.at);
         self.serve(drain(captures)).await;
         self.process.0.stdin.close().await;
+        if let Some(terminal) = &self.process.0.terminal {
+            terminal.close();
+        }
         match self.state.ended(Ended::from_status(end.status)) {
             Next::Finish(exit) => {
                 self.finish(exit).await;

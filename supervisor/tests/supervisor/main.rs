@@ -14,5 +14,6 @@ mod kill;
 mod logs;
 mod ports;
 mod processes;
+mod pty;
 mod ready;
 mod workspace;
