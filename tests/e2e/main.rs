@@ -10,6 +10,8 @@
 )]
 #![allow(clippy::format_collect, reason = "a test is read, not timed")]
 
+/// The client of another project, unmodified.
+mod bridge;
 /// The main job: a build, its log streamed, its sandbox destroyed, whatever the end.
 mod builds;
 /// The object dies in the middle of a build.

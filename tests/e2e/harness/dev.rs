@@ -116,6 +116,11 @@ impl Dev {
         Call::new(self.address, method, path)
     }
 
+    /// Where it listens, for a client that is not ours.
+    pub(crate) fn url(&self) -> String {
+        format!("http://localhost:{}", self.address.port())
+    }
+
     /// Opens a WebSocket; the status of a refusal.
     pub(crate) async fn socket(&self, path: &str) -> Result<Socket, u16> {
         Socket::open(self.address, path).await
