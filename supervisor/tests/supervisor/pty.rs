@@ -137,7 +137,9 @@ async fn a_key_interrupts_what_runs_in_front_and_leaves_what_runs_behind() {
     }
     let behind = shown.rsplit("pid-2:").next().unwrap();
     let behind: u32 = behind.split('.').next().unwrap().parse().unwrap();
-    terminal.enter("echo front-$((3+3)); sleep 1002").await;
+    // The job in front says so itself: before it is in front, the key would be the shell's.
+    let front = "bash -c 'echo front-$((3+3)); exec sleep 1002'";
+    terminal.enter(front).await;
     terminal.until("front-6").await;
     terminal.0.send(Message::binary(vec![3])).await.unwrap();
     terminal.enter("echo status-$((4+4)):$?.").await;
