@@ -17,7 +17,7 @@ const FRAME_BYTES: usize = 128 << 10;
 
 /// The [`sandbox_protocol::log::Logs`] of what `reader` reads up to where the ledger ends now. The ledger is
 /// read twice, once for each stream, so that a long log needs no more memory than a short one. Frames are made as
-/// in [`super::stream`].
+/// in [`super::stream()`].
 pub async fn snapshot(
     mut reader: Reader,
 ) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send {
