@@ -9,7 +9,7 @@ use sandbox_protocol::sandbox::SandboxStatus;
 use crate::client::Failure;
 use crate::container::{Container, Startup};
 use crate::error::{Result, internal, unavailable};
-use crate::lifecycle::{OUTLIVE_MS, START_LIMIT_MS, TICK_MS, lease};
+use crate::lifecycle::{BUILD_TICK_MS, OUTLIVE_MS, START_LIMIT_MS, lease};
 use crate::platform::{now, random_name, sleep, within};
 use crate::records::{Life, Options};
 use crate::sandbox::{Core, interrupted};
@@ -33,13 +33,21 @@ pub(crate) async fn ensure(core: &Rc<Core>) -> Result<Life> {
     if let Some(life) = core.running_life().await? {
         return Ok(life);
     }
-    // The look at the container took a while; somebody else may have begun.
+    // The look at the container took a while; somebody else may have begun, or be about to destroy it.
+    if core.stopping.borrow().is_some() {
+        return Err(interrupted());
+    }
     let under_way = core.starting.borrow().clone();
     let start = under_way.unwrap_or_else(|| {
         let owner = Rc::clone(core);
         let start = core.task(async move {
             let started = start(&owner).await;
             owner.starting.take();
+            if started.is_err()
+                && let Err(error) = owner.settle().await
+            {
+                worker::console_error!("{error}");
+            }
             started
         });
         core.starting.replace(Some(start.clone()));
@@ -68,7 +76,7 @@ async fn start(core: &Rc<Core>) -> Result<Life> {
     };
     core.records.set_life(&life)?;
     core.event(generation, "starting", None)?;
-    let armed = core.arm(TICK_MS).await;
+    let armed = core.arm(BUILD_TICK_MS).await;
     armed.map_err(|error| internal("the alarm could not be set", error))?;
     core.sync().await?;
     match bring_up(core, container, &life, &options).await {
@@ -167,16 +175,22 @@ async fn give_up(
         return Ok(());
     }
     core.event(generation, "startFailed", Some(error.error.clone()))?;
-    if let Some(Err(error)) = within(30_000, container.destroy()).await {
+    let destroyed = within(30_000, container.destroy()).await;
+    let destroyed = destroyed.unwrap_or_else(|| Err("no end in 30 s".into()));
+    // One that could not be destroyed stays `starting` on record: the alarm goes on with it.
+    if let Err(error) = destroyed {
         worker::console_warn!("after a failed start: {error}");
+        return Ok(());
     }
     if let Some(life) = core.records.life()?
         && life.generation == generation
+        && life.status == SandboxStatus::Starting
     {
         core.records.set_life(&Life {
             status: SandboxStatus::Stopped,
             ..life
         })?;
+        core.event_once(generation, "destroyed", Some("startFailed".to_owned()))?;
     }
     Ok(())
 }

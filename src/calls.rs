@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::exec::ExecRequest;
-use sandbox_protocol::process::{KillAllReceipt, KillRequest, ProcessRequest};
+use sandbox_protocol::process::{KillAllReceipt, KillRequest, Process, ProcessRequest};
 use sandbox_protocol::ready::ConditionRequest;
 use sandbox_protocol::sandbox::{EventList, OptionsRequest, Running};
 use serde::Serialize;
@@ -54,7 +54,7 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
         Call::StartProcess => {
             let (text, process) = body::json::<ProcessRequest>(&mut request).await?;
             process.validate()?;
-            start_and_pass(core, request, Some(text.into())).await
+            start_process(core, request, text).await
         }
         Call::Exec => {
             let (text, exec) = body::json::<ExecRequest>(&mut request).await?;
@@ -122,6 +122,26 @@ async fn start_and_pass(
 ) -> Result<Response> {
     let life = boot::ensure(core).await?;
     active(core, &life, request, body).await
+}
+
+/// Starts a process, and remembers it: should its container die, somebody must know that it ran.
+async fn start_process(core: &Rc<Core>, request: Request, body: String) -> Result<Response> {
+    let life = boot::ensure(core).await?;
+    let mut answer = active(core, &life, request, Some(body.into())).await?;
+    if answer.status_code() >= 300 {
+        return Ok(answer);
+    }
+    let failed = |error: worker::Error| internal("the answer could not be read", error);
+    let (status, text) = (answer.status_code(), answer.text().await.map_err(failed)?);
+    let process: Process =
+        sandbox_protocol::request::parse(&mut serde_json::Deserializer::from_str(&text))?;
+    core.records.keep_processes(life.generation, &[process])?;
+    ResponseBuilder::new()
+        .with_status(status)
+        .with_header("Content-Type", "application/json")
+        .and_then(|builder| builder.ok(text))
+        .map(|answer| answer.with_status(status))
+        .map_err(failed)
 }
 
 /// Passes a call that counts as activity.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::id::ProcessId;
-use sandbox_protocol::process::{KillReceipt, Process, ProcessList, ProcessStatus};
+use sandbox_protocol::process::{KillReceipt, Process, ProcessList, ProcessStatus, Stats};
 use sandbox_protocol::ready::{Condition, ConditionRequest, Met};
 use sandbox_protocol::request::{invalid, parse};
 use worker::wasm_bindgen::JsValue;
@@ -68,6 +68,15 @@ async fn kept(
     match call {
         Call::GetProcess(id) => json(&find(core, id)?),
         Call::ListProcesses => list(core, &request),
+        Call::Stats(id) => {
+            find(core, id)?;
+            json(&Stats {
+                rss_bytes: Some(0),
+                threads: Some(0),
+                processes: Some(0),
+                ..Stats::default()
+            })
+        }
         Call::Kill(id) => json(&nothing_killed(find(core, id)?)),
         Call::ForgetProcess(id) => {
             let process = find(core, id)?;

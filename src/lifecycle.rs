@@ -100,10 +100,18 @@ fn awake(view: &View<'_>, life: &Life) -> Decision {
     let until = stays_until(view, life);
     let left = until.since(view.now);
     if left == 0 {
-        Decision::Destroy("idle")
+        Decision::Destroy(crate::teardown::IDLE)
     } else {
         Decision::Watch(left.min(TICK_MS))
     }
+}
+
+/// Whether a process that runs since one of these times keeps its sandbox, which it does up to the ceiling.
+pub(crate) fn pins(running_since: &[Timestamp], now: Timestamp, ceiling_ms: u64) -> bool {
+    let ceiling = signed(ceiling_ms);
+    running_since
+        .iter()
+        .any(|since| since.plus_ms(ceiling) > now)
 }
 
 /// Until when a running sandbox stays, as things are now.
@@ -143,158 +151,4 @@ pub(crate) fn signed(ms: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use sandbox_protocol::sandbox::{KeepAliveRequest, SandboxStatus};
-    use sandbox_protocol::time::Timestamp;
-
-    use super::{BuildView, Decision, TICK_MS, View, decide, lease};
-    use crate::records::{Life, Options};
-
-    const HOUR: u64 = 3_600_000;
-
-    fn life(status: SandboxStatus, last_activity_at: i64) -> Life {
-        Life {
-            generation: 1,
-            status,
-            token: String::new(),
-            boot_id: None,
-            started_at: Timestamp(0),
-            last_activity_at: Timestamp(last_activity_at),
-            last_busy_at: None,
-            lease_until: None,
-        }
-    }
-
-    fn view<'a>(life: &'a Life, options: &'a Options, now: i64) -> View<'a> {
-        View {
-            now: Timestamp(now),
-            life: Some(life),
-            options,
-            ceiling_ms: HOUR,
-            container_running: true,
-            build: BuildView::None,
-            in_hand: false,
-            running_since: Some(&[]),
-        }
-    }
-
-    #[test]
-    fn an_idle_sandbox_sleeps_after_its_time_and_not_before() {
-        let (life, options) = (life(SandboxStatus::Running, 0), Options::default());
-        assert_eq!(decide(&view(&life, &options, 0)), Decision::Watch(TICK_MS));
-        assert_eq!(decide(&view(&life, &options, 599_999)), Decision::Watch(1));
-        assert_eq!(
-            decide(&view(&life, &options, 600_000)),
-            Decision::Destroy("idle")
-        );
-    }
-
-    #[test]
-    fn a_lease_keeps_an_idle_sandbox_until_it_expires() {
-        let mut life = life(SandboxStatus::Running, 0);
-        life.lease_until = lease(KeepAliveRequest::Switch(true), Timestamp(0), HOUR);
-        let options = Options::default();
-        assert_eq!(
-            decide(&view(&life, &options, 3_599_999)),
-            Decision::Watch(1)
-        );
-        assert_eq!(
-            decide(&view(&life, &options, 3_600_000)),
-            Decision::Destroy("idle")
-        );
-    }
-
-    #[test]
-    fn a_running_process_keeps_its_sandbox_up_to_the_ceiling() {
-        let (life, options) = (life(SandboxStatus::Running, 0), Options::default());
-        let since = [Timestamp(1000)];
-        let mut view = view(&life, &options, 3_600_999);
-        view.running_since = Some(&since);
-        assert_eq!(decide(&view), Decision::Watch(1));
-        view.now = Timestamp(3_601_000);
-        assert_eq!(decide(&view), Decision::Destroy("idle"));
-    }
-
-    #[test]
-    fn a_lease_has_a_ceiling() {
-        let lease = |request| lease(request, Timestamp(5), 100);
-        assert_eq!(lease(KeepAliveRequest::Switch(false)), None);
-        assert_eq!(lease(KeepAliveRequest::Switch(true)), Some(Timestamp(105)));
-        assert_eq!(
-            lease(KeepAliveRequest::Lease { max_ms: 7 }),
-            Some(Timestamp(12))
-        );
-        assert_eq!(
-            lease(KeepAliveRequest::Lease { max_ms: 700 }),
-            Some(Timestamp(105))
-        );
-    }
-
-    #[test]
-    fn what_nobody_has_in_hand_is_finished() {
-        let options = Options::default();
-        for status in [SandboxStatus::Starting, SandboxStatus::Stopping] {
-            let life = life(status, 0);
-            assert!(matches!(
-                decide(&view(&life, &options, 1)),
-                Decision::Destroy(_)
-            ));
-            let in_hand = View {
-                in_hand: true,
-                ..view(&life, &options, 1)
-            };
-            assert!(matches!(decide(&in_hand), Decision::Watch(_)));
-        }
-    }
-
-    #[test]
-    fn a_build_is_never_slept_away() {
-        let (life, options) = (life(SandboxStatus::Running, 0), Options::default());
-        for (build, want) in [
-            (BuildView::Tended, Decision::Watch(super::BUILD_TICK_MS)),
-            (BuildView::Untended, Decision::TendBuild),
-        ] {
-            let view = View {
-                build,
-                ..view(&life, &options, i64::from(i32::MAX))
-            };
-            assert_eq!(decide(&view), want);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn with_nothing_to_keep_it_ends_at_rest(
-            status in prop::sample::select(vec![SandboxStatus::Stopped, SandboxStatus::Starting, SandboxStatus::Running, SandboxStatus::Stopping]),
-            activity in 0_i64..10_000_000,
-            leased in any::<bool>(),
-            mut running in any::<bool>(),
-        ) {
-            let options = Options::default();
-            let mut life = life(status, activity);
-            life.lease_until = leased.then_some(Timestamp(activity + 3_600_000));
-            let mut now = activity;
-            for _ in 0..1000 {
-                let seen = View { container_running: running, ..view(&life, &options, now) };
-                match decide(&seen) {
-                    Decision::Rest => {
-                        prop_assert!(!running);
-                        return Ok(());
-                    }
-                    Decision::Watch(ms) => {
-                        prop_assert!(ms > 0);
-                        now += i64::try_from(ms).unwrap();
-                    }
-                    Decision::NoteDeath => life.status = SandboxStatus::Stopped,
-                    Decision::Destroy(_) => {
-                        running = false;
-                        life.status = SandboxStatus::Stopped;
-                    }
-                    Decision::TendBuild => prop_assert!(false, "there is no build"),
-                }
-            }
-            prop_assert!(false, "it never came to rest");
-        }
-    }
-}
+mod tests;

@@ -35,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) stopping: RefCell<Option<Task<Receipt>>>,
     /// The build that a task of this isolate tends.
     pub(crate) live: RefCell<Option<Rc<Live>>>,
+    /// Whether this isolate has forgotten what was too old when it began.
+    swept: Cell<bool>,
     /// The generation whose supervisor this isolate has seen answer with its boot.
     pub(crate) verified: Cell<Option<u64>>,
 }
@@ -60,6 +62,7 @@ impl DurableObject for Sandbox {
             starting: RefCell::default(),
             stopping: RefCell::default(),
             live: RefCell::default(),
+            swept: Cell::default(),
             verified: Cell::default(),
         };
         Self {
@@ -140,6 +143,9 @@ impl Core {
         if !self.records.exist()? {
             return Ok(());
         }
+        if !self.swept.replace(true) {
+            self.records.forget_old(self.settings()?.retention_ms)?;
+        }
         self.tend_build()?;
         // An alarm may have been lost with the isolate that was to set it.
         let storage = self.state.storage();
@@ -162,6 +168,22 @@ impl Core {
             guard::resume(self, row);
         }
         Ok(())
+    }
+
+    /// Sets the alarm for what remains, or clears it when nothing does.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        let rests = self.starting.borrow().is_none()
+            && self.records.live_build()?.is_none()
+            && self
+                .records
+                .life()?
+                .is_none_or(|life| life.status == SandboxStatus::Stopped);
+        let settled = if rests {
+            self.state.storage().delete_alarm().await
+        } else {
+            self.arm(1000).await
+        };
+        settled.map_err(|error| internal("the alarm could not be set", error))
     }
 
     /// One look at the sandbox, and what follows from it.
@@ -204,12 +226,16 @@ impl Core {
             }
             _ => None,
         };
+        if let (Some(life), Some(processes)) = (&life, &processes) {
+            self.records.keep_processes(life.generation, processes)?;
+        }
+        let ceiling_ms = self.settings()?.max_keep_alive_ms;
         let running_since: Option<Vec<Timestamp>> =
             processes.map(|processes| processes.iter().map(|process| process.start_time).collect());
         if let Some(life) = &mut life
             && running_since
                 .as_ref()
-                .is_some_and(|running| !running.is_empty())
+                .is_some_and(|running| lifecycle::pins(running, now(), ceiling_ms))
         {
             life.last_busy_at = Some(now());
             self.records.set_life(life)?;
@@ -218,7 +244,7 @@ impl Core {
             now: now(),
             life: life.as_ref(),
             options: &self.records.options()?,
-            ceiling_ms: self.settings()?.max_keep_alive_ms,
+            ceiling_ms,
             container_running,
             build,
             in_hand: self.starting.borrow().is_some() || self.stopping.borrow().is_some(),

@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) heartbeat_ms: u64,
     /// How much of a build's log is kept, in bytes; the newest.
     pub(crate) kept_log_bytes: u64,
+    /// How long records of what has ended are kept, in milliseconds.
+    pub(crate) retention_ms: u64,
 }
 
 impl Settings {
@@ -37,6 +39,7 @@ impl Settings {
                     .parse()
                     .map_err(|_| misconfigured("SANDBOX_KEPT_LOG", "a number of bytes"))?,
             },
+            retention_ms: duration("SANDBOX_RETENTION", 7 * 24 * 3_600_000)?,
         })
     }
 
@@ -73,6 +76,7 @@ mod tests {
         assert_eq!(settings.max_keep_alive_ms, 21_600_000);
         assert_eq!(settings.reattach_grace_ms, 30_000);
         assert_eq!(settings.kept_log_bytes, 67_108_864);
+        assert_eq!(settings.retention_ms, 604_800_000);
     }
 
     #[test]
@@ -81,6 +85,7 @@ mod tests {
             ("SANDBOX_MAX_KEEPALIVE", "6 hours"),
             ("SANDBOX_HEARTBEAT", "0s"),
             ("SANDBOX_KEPT_LOG", "64MB"),
+            ("SANDBOX_RETENTION", "a week"),
         ] {
             let read = Settings::read(|asked| (asked == name).then(|| value.to_owned()));
             assert!(read.unwrap_err().error.contains(name), "{name}");

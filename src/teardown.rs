@@ -8,7 +8,7 @@ use sandbox_protocol::signal::Signal;
 
 use crate::error::{Result, internal};
 use crate::platform::{now, within};
-use crate::records::Life;
+use crate::records::{Life, lost};
 use crate::sandbox::Core;
 
 /// How long the trees may take to end, in milliseconds; then they go with the container.
@@ -16,6 +16,9 @@ const TERMINATE_MS: u64 = 15_000;
 
 /// How long the container may take to end, in milliseconds; the alarm goes on after that.
 const DESTROY_MS: u64 = 30_000;
+
+/// Why a sandbox is destroyed that nobody used for long enough.
+pub(crate) const IDLE: &str = "idle";
 
 /// Destroys the sandbox and answers when it is gone. Everyone who asks meanwhile shares one destroy.
 /// Idempotent: without a container it says so.
@@ -26,6 +29,13 @@ pub(crate) async fn destroy(core: &Rc<Core>, why: &str) -> Receipt {
         let stop = core.task(async move {
             let receipt = stop(&owner, &why).await;
             owner.stopping.take();
+            // The build's task settles when the build is over, and the alarm what is unfinished.
+            if receipt.container_destroyed
+                && owner.live.borrow().is_none()
+                && let Err(error) = owner.settle().await
+            {
+                worker::console_error!("{error}");
+            }
             receipt
         });
         core.stopping.replace(Some(stop.clone()));
@@ -71,7 +81,7 @@ async fn take_down(core: &Rc<Core>, why: &str, receipt: &mut Receipt) -> Result<
     armed.map_err(|error| internal("the alarm could not be set", error))?;
     core.sync().await?;
     if runs && answered {
-        terminate(core, &life, receipt).await?;
+        terminate(core, &life, why, receipt).await?;
     }
     let destroyed = within(DESTROY_MS, core.container()?.destroy()).await;
     destroyed
@@ -79,13 +89,15 @@ async fn take_down(core: &Rc<Core>, why: &str, receipt: &mut Receipt) -> Result<
         .map_err(|error| internal("the container could not be destroyed", error))?;
     life.status = SandboxStatus::Stopped;
     core.records.set_life(&life)?;
+    core.records.lose_processes(life.generation, now())?;
+    core.records.forget_old(core.settings()?.retention_ms)?;
     core.verified.set(None);
     core.event_once(life.generation, "destroyed", Some(why.to_owned()))
 }
 
 /// Ends every tree and keeps the final records. A supervisor that does not answer is no obstacle: what it
 /// runs goes with the container.
-async fn terminate(core: &Rc<Core>, life: &Life, receipt: &mut Receipt) -> Result<()> {
+async fn terminate(core: &Rc<Core>, life: &Life, why: &str, receipt: &mut Receipt) -> Result<()> {
     let client = core.client(life)?;
     let Ok(before) = client.processes(5000).await else {
         return Ok(());
@@ -107,7 +119,14 @@ async fn terminate(core: &Rc<Core>, life: &Life, receipt: &mut Receipt) -> Resul
         .filter(|process| ran.contains(&process.id))
         .map(ended)
         .collect();
-    let last: Vec<Process> = after.into_iter().map(gone).collect();
+    let asleep = |process: Process| {
+        if why == IDLE && ran.contains(&process.id) {
+            stopped(process)
+        } else {
+            process
+        }
+    };
+    let last: Vec<Process> = after.into_iter().map(gone).map(asleep).collect();
     core.records.keep_processes(life.generation, &last)
 }
 
@@ -129,11 +148,17 @@ fn gone(process: Process) -> Process {
     if process.status.is_final() {
         return process;
     }
+    lost(process, now())
+}
+
+/// The final record of a process that nobody killed: its sandbox went to sleep.
+fn stopped(process: Process) -> Process {
+    if process.reason != Some(ExitReason::Killed) {
+        return process;
+    }
     Process {
-        status: ExitReason::Lost.status(None),
-        reason: Some(ExitReason::Lost),
-        end_time: Some(now()),
-        descendants: 0,
+        status: ExitReason::ContainerStopped.status(None),
+        reason: Some(ExitReason::ContainerStopped),
         ..process
     }
 }

@@ -54,6 +54,9 @@ impl Guard {
         let receipt = self.finish(outcome).await;
         let record = self.row.record.clone();
         self.core.live.take();
+        if let Err(error) = self.core.settle().await {
+            worker::console_error!("{error}");
+        }
         // Nobody may be waiting.
         let _ = tell_ended.send((record, receipt));
     }

@@ -21,6 +21,8 @@ mod harness;
 mod library;
 /// Services on ports, HTTP and WebSocket.
 mod ports;
+/// Every fault at every moment of a build.
+mod matrix;
 /// What is refused, with which code, and that nothing was started for it.
 mod refusals;
 /// The service answers before any sandbox exists.

@@ -65,8 +65,16 @@ impl Call {
         self.try_send().await.expect("the server answers")
     }
 
+    /// Sends it and reads the answer to its end, whatever that is: for a call that will be cut.
+    pub(crate) async fn try_send_quietly(self) {
+        if let Ok(answer) = self.try_send().await {
+            let mut chunks = std::pin::pin!(answer.chunks());
+            while let Some(Ok(_)) = chunks.next().await {}
+        }
+    }
+
     /// The same where the server may be on its way down.
-    pub(crate) async fn try_send(self) -> Result<Answer, Box<dyn std::error::Error>> {
+    pub(crate) async fn try_send(self) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let request = self.request.body(Full::new(self.body))?;
         let what = format!("the answer to {} {}", request.method(), request.uri());
         within(HEADERS_WITHIN, &what, async {

@@ -1,7 +1,7 @@
 //! A server of its own: `dev/serve.mjs`, as `make dev` runs it.
 
 use super::client::Call;
-use super::processes::{descendants, resident_bytes};
+use super::processes::{Process, descendants, resident_bytes};
 use super::sandbox::Sandbox;
 use super::socket::Socket;
 use hyper::Method;
@@ -52,7 +52,8 @@ pub(crate) struct Dev {
     pub(crate) engine: Engine,
     /// The Worker's name, part of the names of its containers.
     pub(super) run: String,
-    address: SocketAddr,
+    address: Mutex<SocketAddr>,
+    vars: Vec<(String, String)>,
     process: Mutex<Child>,
     /// Its end is an order to stop, also when this process is killed.
     lifeline: Mutex<Option<ChildStdin>>,
@@ -69,17 +70,18 @@ impl Dev {
     pub(crate) fn start(setup: &Setup) -> Self {
         let project = copy_of(&root().join(setup.folder));
         let run = run_name(project.path());
-        let mut process = serve(project.path(), &run, setup);
+        let vars = setup.vars.iter();
+        let vars: Vec<_> = vars
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+            .collect();
+        let mut process = serve(project.path(), &run, &vars);
         let lifeline = process.stdin.take();
-        let log = project.path().join("log");
-        let Some((address, engine)) = first_serving_line(&mut process, &log) else {
-            let log = fs::read_to_string(log).expect("the log is there");
-            panic!("the server did not start:\n{log}");
-        };
+        let (address, engine) = serving(&mut process, project.path());
         Self {
             engine,
             run,
-            address,
+            address: Mutex::new(address),
+            vars,
             process: Mutex::new(process),
             lifeline: Mutex::new(lifeline),
             project,
@@ -113,7 +115,45 @@ impl Dev {
 
     /// Any call to the server.
     pub(crate) fn call(&self, method: Method, path: &str) -> Call {
-        Call::new(self.address, method, path)
+        let address = self.address.lock();
+        Call::new(
+            *address.expect("no test panics while it holds this"),
+            method,
+            path,
+        )
+    }
+
+    /// Stops the server with all that it started, and starts another on the same state: a fresh workerd reads back
+    /// what the objects stored.
+    pub(crate) fn restart(&self) {
+        self.stop();
+        let mut process = serve(self.project.path(), &self.run, &self.vars);
+        *self.lifeline.lock().expect("nobody panics with this") = process.stdin.take();
+        let (address, _) = serving(&mut process, self.project.path());
+        *self.address.lock().expect("nobody panics with this") = address;
+        *self.process.lock().expect("nobody panics with this") = process;
+    }
+
+    /// Kills the workerd that runs the Worker, not the one in front of it; wrangler starts another.
+    pub(crate) fn kill_workerd(&self) {
+        let workerds = descendants(self.pid());
+        let own = workerds
+            .iter()
+            .find(|process| process.name == "workerd" && process.command.contains("--debug-port"));
+        own.expect("the Worker runs").kill();
+    }
+
+    /// The local engine's own process; nothing on Docker.
+    pub(crate) fn engine_process(&self) -> Option<Process> {
+        let all = descendants(self.pid());
+        all.into_iter()
+            .find(|process| process.command.contains(" engine --listen"))
+    }
+
+    /// Where workerd keeps what the object `id` of `class` stored.
+    pub(super) fn storage(&self, class: &str, id: &str) -> PathBuf {
+        let objects = self.project.path().join("state/objects/v3/do");
+        objects.join(format!("{}-{class}/{id}.sqlite", self.run))
     }
 
     /// Where it listens, for a client that is not ours.
@@ -264,11 +304,18 @@ fn run_name(project: &Path) -> String {
         + &format!("-{}", std::process::id())
 }
 
-fn serve(project: &Path, run: &str, setup: &Setup) -> Child {
+fn serving(process: &mut Child, project: &Path) -> (SocketAddr, Engine) {
+    let log = project.join("log");
+    first_serving_line(process, &log).unwrap_or_else(|| {
+        let log = fs::read_to_string(log).expect("the log is there");
+        panic!("the server did not start:\n{log}");
+    })
+}
+
+fn serve(project: &Path, run: &str, vars: &[(String, String)]) -> Child {
     let bin = root().join("node_modules/.bin");
     let path = std::env::var("PATH").expect("a PATH");
-    let vars: Vec<_> = setup
-        .vars
+    let vars: Vec<_> = vars
         .iter()
         .map(|(name, value)| format!("{name}:{value}"))
         .collect();

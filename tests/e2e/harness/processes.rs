@@ -15,13 +15,25 @@ pub(crate) struct Process {
 impl Process {
     /// Kills it, unless it is gone already.
     pub(crate) fn kill(&self) {
-        let pid = i32::try_from(self.pid)
+        self.signal(Signal::KILL);
+    }
+
+    /// Signals it, unless it is gone already.
+    pub(crate) fn signal(&self, signal: Signal) {
+        signal_pid(self.pid, signal);
+    }
+}
+
+/// Signals a process, unless it is gone already.
+pub(super) fn signal_pid(pid: u32, signal: Signal) {
+    {
+        let pid = i32::try_from(pid)
             .ok()
             .and_then(Pid::from_raw)
             .expect("a pid is positive");
-        match kill_process(pid, Signal::KILL) {
+        match kill_process(pid, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => panic!("kill {self:?}: {error}"),
+            Err(error) => panic!("signal {pid:?}: {error}"),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::client::{Call, Events};
 use super::dev::{Dev, Engine};
-use super::processes::{Process, descendants, resident_bytes};
+use super::processes::{Process, descendants, resident_bytes, signal_pid};
 use hmac::{Hmac, Mac};
+use rustix::process::Signal;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -106,6 +107,67 @@ impl<'dev> Sandbox<'dev> {
         }
     }
 
+    /// Signals its supervisor alone, or on the local engine its launcher where there is no more yet.
+    pub(crate) fn signal_supervisor(&self, signal: Signal) {
+        if let Some(pid) = self.supervisor_pid() {
+            signal_pid(pid, signal);
+        }
+    }
+
+    /// Kills what holds its supervisor: the container, or on the local engine the launcher.
+    pub(crate) fn kill_container(&self) {
+        match self.dev.engine {
+            Engine::Docker => {
+                for name in self.containers() {
+                    docker(&["rm", "--force", &name]);
+                }
+            }
+            Engine::Local => {
+                if let Some(launcher) = self.processes().first() {
+                    launcher.kill();
+                }
+            }
+        }
+    }
+
+    fn supervisor_pid(&self) -> Option<u32> {
+        match self.dev.engine {
+            Engine::Docker => {
+                let name = self.containers().into_iter().next()?;
+                let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &name]);
+                pid.trim().parse().ok().filter(|pid| *pid > 0)
+            }
+            Engine::Local => {
+                let mut own = self.processes();
+                own.retain(|process| process.command.contains(&self.id));
+                own.get(1).or(own.first()).map(|process| process.pid)
+            }
+        }
+    }
+
+    /// Whether its object has an alarm, as workerd stored it. No request: nothing is woken by looking.
+    pub(crate) fn has_alarm(&self) -> bool {
+        let storage = self.dev.storage("Sandbox", &self.object_id());
+        let script = "const { DatabaseSync } = require('node:sqlite');
+            const db = new DatabaseSync(process.argv[1], { readOnly: true, timeout: 5000 });
+            const made = db.prepare(\"SELECT 1 FROM sqlite_master WHERE name = '_cf_METADATA'\").get();
+            const row = made && db.prepare('SELECT CAST(value AS TEXT) AS at FROM _cf_METADATA WHERE key = 1').get();
+            console.log(row && row.at ? 'armed' : 'none');";
+        let node = concat!(env!("CARGO_MANIFEST_DIR"), "/node_modules/.bin/node");
+        let output = Command::new(node)
+            .args(["--no-warnings", "-e", script])
+            .arg(storage)
+            .output()
+            .expect("`make setup` has run");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        said.trim() == "armed"
+    }
+
     /// Its launcher, then its supervisor, then what that started. Empty on Docker, where they are in the container.
     pub(crate) fn processes(&self) -> Vec<Process> {
         let all = descendants(self.dev.pid());
@@ -123,13 +185,7 @@ impl<'dev> Sandbox<'dev> {
     /// The resident memory of its supervisor, in bytes; nothing while there is none.
     pub(crate) fn supervisor_memory(&self) -> Option<u64> {
         let pid = match self.dev.engine {
-            Engine::Docker => {
-                let name = self.containers().into_iter().next()?;
-                docker(&["inspect", "--format", "{{.State.Pid}}", &name])
-                    .trim()
-                    .parse()
-                    .ok()?
-            }
+            Engine::Docker => self.supervisor_pid()?,
             Engine::Local => self.processes().first()?.pid,
         };
         resident_bytes(pid)
