@@ -79,6 +79,7 @@ async fn start(core: &Rc<Core>) -> Result<Life> {
     let armed = core.arm(BUILD_TICK_MS).await;
     armed.map_err(|error| internal("the alarm could not be set", error))?;
     core.sync().await?;
+    core.announce()?;
     match bring_up(core, container, &life, &options).await {
         Ok(life) => Ok(life),
         Err(error) => {

@@ -110,7 +110,7 @@ fn stream(
     respond(body, format)
 }
 
-fn respond(body: worker::web_sys::ReadableStream, format: Format) -> Result<Response> {
+pub(crate) fn respond(body: worker::web_sys::ReadableStream, format: Format) -> Result<Response> {
     let builder = || {
         ResponseBuilder::new()
             .with_header("Content-Type", format.media_type())?

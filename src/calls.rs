@@ -19,7 +19,7 @@ use crate::platform::now;
 use crate::records::Life;
 use crate::router::{Call, Route, route, supervisor_path};
 use crate::sandbox::Core;
-use crate::{body, boot, builds, kept, relay, teardown, tickets};
+use crate::{body, boot, builds, kept, relay, scope, tickets};
 
 /// Answers `request`, which the Worker has let in.
 pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Response> {
@@ -92,6 +92,11 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
         | Call::ForgetProcess(_)
         | Call::ProcessLogs(_)
         | Call::Stats(_) => kept::or_pass(core, &call, request, None).await,
+        Call::OpenScope => scope::open(core).await,
+        Call::CloseScope(id) => {
+            scope::close(core, id.as_str())?;
+            nothing()
+        }
         Call::Stdin(_) => {
             let stream = request.inner().body().map(JsValue::from);
             let life = awake(core).await?;
@@ -258,15 +263,7 @@ async fn set_options(core: &Rc<Core>, request: OptionsRequest) -> Result<()> {
 }
 
 async fn destroy(core: &Rc<Core>, request: &Request) -> Result<Response> {
-    let live = core.live.borrow().clone();
-    let receipt = match live {
-        Some(live) => {
-            live.cancel(sandbox_protocol::build::BuildReason::Destroyed)
-                .await
-                .1
-        }
-        None => teardown::destroy(core, "requested").await,
-    };
+    let receipt = core.end("requested").await;
     if !receipt.container_destroyed {
         return Err(unavailable(
             "destroyUnfinished",
@@ -276,6 +273,11 @@ async fn destroy(core: &Rc<Core>, request: &Request) -> Result<Response> {
     if prefers(request, "return=representation") {
         return json(&receipt);
     }
+    nothing()
+}
+
+/// The answer that says nothing.
+fn nothing() -> Result<Response> {
     Response::empty()
         .map(|answer| answer.with_status(204))
         .map_err(|error| internal("the answer could not be made", error))

@@ -1,7 +1,7 @@
 //! The Worker's part of a request: who asks, from where, and for which sandbox.
 
 use sandbox_protocol::error::ErrorBody;
-use sandbox_protocol::sandbox::{Created, OptionsRequest};
+use sandbox_protocol::sandbox::{Created, OptionsRequest, Sandbox};
 use serde::Serialize;
 use worker::wasm_bindgen::JsValue;
 use worker::{Env, Headers, Method, Request, RequestInit, Response, ResponseBuilder, Url};
@@ -11,7 +11,7 @@ use crate::error::{Result, internal, response};
 use crate::platform::{self, random_name};
 use crate::router::{Route, route};
 use crate::settings::variable;
-use crate::{body, tickets};
+use crate::{body, registry, tickets};
 
 /// The binding of wrangler.toml under which the objects are found.
 const BINDING: &str = "SANDBOX";
@@ -83,6 +83,7 @@ async fn admit(
     }
     match route {
         Route::Health => Err(internal("the route", "health was answered above")),
+        Route::ListSandboxes => registry::list(url, env, |id| state_of(id, env)).await,
         Route::CreateSandbox => create(request, env).await,
         Route::Sandbox(id, _) => hand_over(id.as_str(), &request, url, ticket, env).await,
     }
@@ -143,6 +144,17 @@ async fn ask_object(id: &str, request: Request, env: &Env) -> Result<Response> {
     let objects = env.durable_object(BINDING).map_err(failed)?;
     let object = objects.get_by_name(id).map_err(failed)?;
     object.fetch_with_request(request).await.map_err(failed)
+}
+
+/// The state of a sandbox, for a list.
+async fn state_of(id: String, env: &Env) -> Result<Sandbox> {
+    let failed = |error: worker::Error| internal("a sandbox could not be asked", error);
+    let url = format!("http://sandbox/v1/sandbox/{id}");
+    let request = Request::new(&url, Method::Get).map_err(failed)?;
+    let mut answer = ask_object(&id, request, env).await?;
+    let text = answer.text().await.map_err(failed)?;
+    let read = serde_json::from_str(&text);
+    read.map_err(|error| internal("a sandbox could not be asked", format!("{error}: {text}")))
 }
 
 /// `POST /v1/sandbox`: a name nobody has, and its options if there are any. A bridge route: what it does

@@ -16,6 +16,7 @@
 //! - `sandbox`: the object; `calls`, `relay` and `builds` are its routes, `kept`, `kept_log` and `tickets` answer
 //!   from its rows.
 //! - `guard`: the finally around a build; `follow` is a client's stream of one.
+//! - `scope`: a stream whose end destroys the sandbox; `registry`: which sandboxes there are.
 //! - `lifecycle`: what is to be done now, pure; `boot` is the way up, `teardown` the way down.
 //! - `records` alone knows SQLite, `container` alone knows where a sandbox runs, `client` what the
 //!   supervisor can be asked, `platform` what the `worker` crate does not bind.
@@ -44,9 +45,11 @@ mod kept_log;
 mod lifecycle;
 mod platform;
 mod records;
+mod registry;
 mod relay;
 mod router;
 mod sandbox;
+mod scope;
 mod sdk;
 mod settings;
 mod teardown;

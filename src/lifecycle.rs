@@ -28,6 +28,9 @@ pub(crate) const OUTLIVE_MS: u64 = 2 * TICK_MS;
 /// How long a container may take until its supervisor answers, in milliseconds.
 pub(crate) const START_LIMIT_MS: u64 = 60_000;
 
+/// Why a sandbox is destroyed whose caller is gone.
+pub(crate) const SCOPE_ENDED: &str = "scopeEnded";
+
 /// What is seen of a sandbox.
 #[derive(Clone, Debug)]
 pub(crate) struct View<'a> {
@@ -42,6 +45,8 @@ pub(crate) struct View<'a> {
     pub(crate) build: BuildView,
     /// Whether a task of this isolate starts or stops the container right now.
     pub(crate) in_hand: bool,
+    /// What callers that hold the sandbox ask for.
+    pub(crate) scope: ScopeView,
     /// When each running process was started; `None` if the supervisor did not say.
     pub(crate) running_since: Option<&'a [Timestamp]>,
 }
@@ -55,6 +60,42 @@ pub(crate) enum BuildView {
     Tended,
     /// Nobody: its task died with its isolate.
     Untended,
+}
+
+/// What the scopes of a sandbox ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScopeView {
+    /// There is none.
+    None,
+    /// All are held.
+    Held,
+    /// One has ended without a word; the sandbox goes then.
+    Ends(Timestamp),
+}
+
+impl ScopeView {
+    /// Adds a scope that is held, or one that `ends_at` a time: the first counts.
+    pub(crate) fn and(self, ends_at: Option<Timestamp>) -> Self {
+        match (self, ends_at) {
+            (Self::Ends(first), Some(at)) => Self::Ends(first.min(at)),
+            (_, Some(at)) => Self::Ends(at),
+            (Self::Ends(first), None) => Self::Ends(first),
+            (_, None) => Self::Held,
+        }
+    }
+
+    fn has_ended(self, now: Timestamp) -> bool {
+        matches!(self, Self::Ends(at) if at <= now)
+    }
+
+    /// When to look for its sake, in milliseconds from `now`.
+    fn look_in(self, now: Timestamp) -> u64 {
+        match self {
+            Self::None => TICK_MS,
+            Self::Held => BUILD_TICK_MS,
+            Self::Ends(at) => at.since(now).clamp(1, TICK_MS),
+        }
+    }
 }
 
 /// What is to be done.
@@ -74,6 +115,16 @@ pub(crate) enum Decision {
 
 /// Decides. Building, starting and stopping are left to the tasks that have them in hand.
 pub(crate) fn decide(view: &View<'_>) -> Decision {
+    match decide_unscoped(view) {
+        Decision::Watch(_) if view.scope.has_ended(view.now) && !view.in_hand => {
+            Decision::Destroy(SCOPE_ENDED)
+        }
+        Decision::Watch(ms) => Decision::Watch(ms.min(view.scope.look_in(view.now))),
+        decision => decision,
+    }
+}
+
+fn decide_unscoped(view: &View<'_>) -> Decision {
     match view.build {
         BuildView::Tended => return Decision::Watch(BUILD_TICK_MS),
         BuildView::Untended => return Decision::TendBuild,

@@ -11,6 +11,8 @@ pub(crate) enum Route {
     Health,
     /// `POST /v1/sandbox`.
     CreateSandbox,
+    /// `GET /v1/sandbox`.
+    ListSandboxes,
     /// Something of one sandbox; answered by its object.
     Sandbox(SandboxId, Call),
 }
@@ -62,6 +64,10 @@ pub(crate) enum Call {
     ProcessLogs(ProcessId),
     /// `GET …/processes/{process}/stats`.
     Stats(ProcessId),
+    /// `POST …/scope`.
+    OpenScope,
+    /// `DELETE …/scope/{scope}`.
+    CloseScope(ProcessId),
     /// `POST …/exec`.
     Exec,
     /// `GET …/file/…`, `GET …/files/…`.
@@ -98,7 +104,13 @@ pub(crate) fn route(method: &str, path: &str) -> Result<Route, ErrorBody> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match segments.as_slice() {
         ["health"] => pick(method, vec![("GET", Route::Health)]),
-        ["v1", "sandbox"] => pick(method, vec![("POST", Route::CreateSandbox)]),
+        ["v1", "sandbox"] => pick(
+            method,
+            vec![
+                ("POST", Route::CreateSandbox),
+                ("GET", Route::ListSandboxes),
+            ],
+        ),
         ["v1", "sandbox", id, rest @ ..] => {
             let id = SandboxId::parse(id).ok_or_else(|| bad_id(SANDBOX_ID_RULE))?;
             if let ["ports", port, ..] = rest {
@@ -145,6 +157,8 @@ fn calls(rest: &[&str]) -> Result<Vec<(&'static str, Call)>, ErrorBody> {
         ["processes", process, "wait"] => vec![("POST", Call::Wait(id(process)?))],
         ["processes", process, "logs"] => vec![("GET", Call::ProcessLogs(id(process)?))],
         ["processes", process, "stats"] => vec![("GET", Call::Stats(id(process)?))],
+        ["scope"] => vec![("POST", Call::OpenScope)],
+        ["scope", scope] => vec![("DELETE", Call::CloseScope(id(scope)?))],
         ["exec"] => vec![("POST", Call::Exec)],
         ["file", ..] => vec![
             ("GET", Call::ReadFile),
@@ -237,6 +251,9 @@ mod tests {
             ("PROPFIND", "/v1/sandbox/a/ports/8080"),
             ("DELETE", "/v1/sandbox/a/ports/8080/x/y"),
             ("GET", "/v1/sandbox/a/limits"),
+            ("GET", "/v1/sandbox"),
+            ("POST", "/v1/sandbox/a/scope"),
+            ("DELETE", "/v1/sandbox/a/scope/s"),
         ] {
             assert!(route(method, path).is_ok(), "{method} {path}");
         }

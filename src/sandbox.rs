@@ -1,16 +1,19 @@
 //! The object: one per sandbox id. Owns the container, its records and its alarm.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::channel::oneshot;
 use futures::future::{LocalBoxFuture, Shared};
+use sandbox_protocol::build::BuildReason;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::process::Process;
 use sandbox_protocol::sandbox::{Event, KeepAlive, Receipt, Sandbox as View, SandboxStatus};
 use sandbox_protocol::time::Timestamp;
-use worker::{DurableObject, Env, Request, Response, State, durable_object};
+use worker::{DurableObject, Env, ObjectNamespace, Request, Response, State, durable_object};
 
 use crate::client::{Client, Failure};
 use crate::container::Container;
@@ -20,7 +23,7 @@ use crate::lifecycle::{self, BuildView, Decision};
 use crate::platform::{now, within};
 use crate::records::{Life, Records};
 use crate::settings::Settings;
-use crate::{calls, teardown};
+use crate::{calls, scope, teardown};
 
 /// What one object knows. Everything but the rows is a cache: it may be gone at any moment.
 pub(crate) struct Core {
@@ -35,6 +38,10 @@ pub(crate) struct Core {
     pub(crate) stopping: RefCell<Option<Task<Receipt>>>,
     /// The build that a task of this isolate tends.
     pub(crate) live: RefCell<Option<Rc<Live>>>,
+    /// Where it announces itself; a Worker of somebody else need not have one.
+    pub(crate) registry: Option<ObjectNamespace>,
+    /// The scopes whose streams this isolate holds, and how to end each.
+    pub(crate) scopes: RefCell<HashMap<String, oneshot::Sender<()>>>,
     /// Whether this isolate has forgotten what was too old when it began.
     swept: Cell<bool>,
     /// The generation whose supervisor this isolate has seen answer with its boot.
@@ -62,6 +69,8 @@ impl DurableObject for Sandbox {
             starting: RefCell::default(),
             stopping: RefCell::default(),
             live: RefCell::default(),
+            registry: env.durable_object(crate::registry::BINDING).ok(),
+            scopes: RefCell::default(),
             swept: Cell::default(),
             verified: Cell::default(),
         };
@@ -147,6 +156,7 @@ impl Core {
             self.records.forget_old(self.settings()?.retention_ms)?;
         }
         self.tend_build()?;
+        self.announce()?;
         // An alarm may have been lost with the isolate that was to set it.
         let storage = self.state.storage();
         let lost = |error| internal("the alarm could not be set", error);
@@ -171,7 +181,8 @@ impl Core {
     }
 
     /// Sets the alarm for what remains, or clears it when nothing does.
-    pub(crate) async fn settle(&self) -> Result<()> {
+    pub(crate) async fn settle(self: &Rc<Self>) -> Result<()> {
+        self.announce()?;
         let rests = self.starting.borrow().is_none()
             && self.records.live_build()?.is_none()
             && self
@@ -188,9 +199,11 @@ impl Core {
 
     /// One look at the sandbox, and what follows from it.
     async fn tick(self: &Rc<Self>) -> Result<()> {
+        self.announce()?;
         let decision = self.look().await?;
         match decision {
             Decision::Rest => {
+                self.records.forget_ended_scopes()?;
                 let deleted = self.state.storage().delete_alarm().await;
                 return deleted.map_err(|error| internal("the alarm could not be cleared", error));
             }
@@ -206,10 +219,19 @@ impl Core {
             Decision::TendBuild => self.tend_build()?,
             Decision::NoteDeath => teardown::note_death(self).await?,
             Decision::Destroy(why) => {
-                teardown::destroy(self, why).await;
+                self.end(why).await;
             }
         }
         Ok(())
+    }
+
+    /// Destroys the sandbox, with the build in it if there is one.
+    pub(crate) async fn end(self: &Rc<Self>, why: &str) -> Receipt {
+        let live = self.live.borrow().clone();
+        match live {
+            Some(live) => live.cancel(BuildReason::Destroyed).await.1,
+            None => teardown::destroy(self, why).await,
+        }
     }
 
     async fn look(self: &Rc<Self>) -> Result<Decision> {
@@ -248,6 +270,7 @@ impl Core {
             container_running,
             build,
             in_hand: self.starting.borrow().is_some() || self.stopping.borrow().is_some(),
+            scope: scope::look(self)?,
             running_since: running_since.as_deref(),
         }))
     }

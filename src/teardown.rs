@@ -90,6 +90,7 @@ async fn take_down(core: &Rc<Core>, why: &str, receipt: &mut Receipt) -> Result<
     life.status = SandboxStatus::Stopped;
     core.records.set_life(&life)?;
     core.records.lose_processes(life.generation, now())?;
+    core.records.forget_ended_scopes()?;
     core.records.forget_old(core.settings()?.retention_ms)?;
     core.verified.set(None);
     core.event_once(life.generation, "destroyed", Some(why.to_owned()))

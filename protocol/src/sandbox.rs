@@ -158,6 +158,41 @@ pub struct Created {
     pub id: String,
 }
 
+/// The answer of `GET /v1/sandbox`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SandboxList {
+    /// Those that run or have a record; each tells its state as of now.
+    pub sandboxes: Vec<Sandbox>,
+    /// Where the next page begins; absent on the last one. A page may have fewer than it could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// The first event of the stream of `POST …/scope`; nothing but comments comes after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "scope", rename_all = "camelCase")]
+pub struct ScopeEvent {
+    /// What `DELETE …/scope/{scope}` names.
+    pub scope_id: String,
+    /// A sentence for a person.
+    pub data: String,
+    /// When it was opened.
+    pub timestamp: Timestamp,
+}
+
+impl ScopeEvent {
+    /// The event of the scope `id`, opened at `timestamp`.
+    #[must_use]
+    pub fn new(id: &str, timestamp: Timestamp) -> Self {
+        Self {
+            scope_id: id.to_owned(),
+            data: "The sandbox is destroyed when this stream ends before the scope is deleted"
+                .to_owned(),
+            timestamp,
+        }
+    }
+}
+
 /// The answer of `GET …/running`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {

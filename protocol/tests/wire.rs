@@ -11,7 +11,9 @@ use sandbox_protocol::process::{
     KillAllReceipt, KillReceipt, KillRequest, Process, ProcessRequest, Stats,
 };
 use sandbox_protocol::ready::{ConditionRequest, Met};
-use sandbox_protocol::sandbox::{EventList, OptionsRequest, Receipt, Sandbox};
+use sandbox_protocol::sandbox::{
+    EventList, OptionsRequest, Receipt, Sandbox, SandboxList, ScopeEvent,
+};
 use sandbox_protocol::terminal::{TerminalEvent, TerminalRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -50,6 +52,8 @@ fn answers_are_written_as_they_always_were() {
     check::<Build>("build");
     check::<Sandbox>("sandbox");
     check::<Sandbox>("sandbox-stopped");
+    check::<SandboxList>("sandboxes");
+    check::<ScopeEvent>("scope");
     check::<Receipt>("receipt");
     check::<EventList>("events");
     check::<ErrorBody>("error");

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sandbox_protocol::sandbox::{KeepAliveRequest, SandboxStatus};
 use sandbox_protocol::time::Timestamp;
 
-use super::{BuildView, Decision, TICK_MS, View, decide, lease};
+use super::{BuildView, Decision, ScopeView, TICK_MS, View, decide, lease};
 use crate::records::{Life, Options};
 
 const HOUR: u64 = 3_600_000;
@@ -31,6 +31,7 @@ fn view<'a>(life: &'a Life, options: &'a Options, now: i64) -> View<'a> {
         container_running: true,
         build: BuildView::None,
         in_hand: false,
+        scope: ScopeView::None,
         running_since: Some(&[]),
     }
 }
@@ -136,6 +137,8 @@ enum Happens {
     BuildBegins,
     BuildLosesItsTask,
     BuildEnds,
+    ScopeOpens,
+    ScopeEnds,
     Look,
 }
 
@@ -157,6 +160,8 @@ fn happens() -> impl Strategy<Value = Happens> {
             Happens::BuildBegins,
             Happens::BuildLosesItsTask,
             Happens::BuildEnds,
+            Happens::ScopeOpens,
+            Happens::ScopeEnds,
             Happens::Look,
             Happens::Look,
         ]),
@@ -171,6 +176,7 @@ struct World {
     options: Options,
     container: bool,
     build: BuildView,
+    scope: ScopeView,
     processes: Vec<Timestamp>,
     silent: bool,
     in_hand: bool,
@@ -214,6 +220,11 @@ impl World {
                 self.gone();
                 self.life.status = SandboxStatus::Stopped;
             }
+            Happens::ScopeOpens if self.answers() => self.scope = self.scope.and(None),
+            Happens::ScopeEnds if self.scope == ScopeView::Held => {
+                self.scope = ScopeView::Ends(self.now.plus_ms(30_000));
+                self.armed = true;
+            }
             Happens::Look => {
                 self.look();
             }
@@ -230,6 +241,12 @@ impl World {
         self.processes.clear();
     }
 
+    fn forget_ended_scope(&mut self) {
+        if matches!(self.scope, ScopeView::Ends(_)) {
+            self.scope = ScopeView::None;
+        }
+    }
+
     /// What the alarm's handler does; how long until it looks again.
     fn look(&mut self) -> u64 {
         let known = self.answers() && !self.silent;
@@ -240,6 +257,7 @@ impl World {
             container_running: self.container,
             build: self.build,
             in_hand: self.in_hand,
+            scope: self.scope,
             running_since: known.then_some(self.processes.as_slice()),
             ..view(&self.life, &self.options, self.now.0)
         });
@@ -247,6 +265,7 @@ impl World {
             Decision::Rest => {
                 assert!(!self.container && self.build == BuildView::None);
                 self.armed = false;
+                self.forget_ended_scope();
             }
             Decision::Watch(ms) => {
                 assert!(ms > 0);
@@ -258,13 +277,17 @@ impl World {
                 self.life.status = SandboxStatus::Stopped;
             }
             Decision::Destroy(_) => {
-                assert_eq!(self.build, BuildView::None, "a build covers it");
-                let covered = self.answers()
+                let ended = matches!(self.scope, ScopeView::Ends(at) if at <= self.now);
+                assert!(ended || self.build == BuildView::None, "a build covers it");
+                let covered = !ended
+                    && self.answers()
                     && (self.life.lease_until > Some(self.now)
                         || known && super::pins(&self.processes, self.now, HOUR));
                 assert!(!covered, "a lease or a process covers it");
                 assert!(!self.in_hand, "a start has it in hand");
                 self.gone();
+                self.build = BuildView::None;
+                self.forget_ended_scope();
                 self.life.status = SandboxStatus::Stopped;
             }
         }
@@ -283,6 +306,7 @@ proptest! {
             options: Options::default(),
             container: false,
             build: BuildView::None,
+            scope: ScopeView::None,
             processes: Vec::new(),
             silent: false,
             in_hand: false,

@@ -7,6 +7,7 @@ mod builds;
 mod events;
 mod log;
 mod processes;
+mod scopes;
 mod tickets;
 
 use std::cell::Cell;
@@ -21,6 +22,7 @@ use worker::{SqlStorage, SqlStorageValue, State};
 
 use crate::error::{Result, internal};
 use crate::platform::now;
+use crate::registry::Presence;
 
 pub(crate) use builds::BuildRow;
 pub(crate) use processes::lost;
@@ -52,6 +54,9 @@ const TABLES: &str = "
         ticket TEXT PRIMARY KEY,
         open_until INTEGER NOT NULL,
         stream TEXT);
+    CREATE TABLE IF NOT EXISTS scopes (
+        id TEXT PRIMARY KEY,
+        ends_at INTEGER);
 ";
 
 /// A sandbox's options, which outlive its container.
@@ -113,7 +118,11 @@ impl Records {
                 "SELECT name FROM sqlite_master WHERE name = 'facts'",
                 vec![],
             )?;
-            self.made.set(!found.is_empty());
+            if !found.is_empty() {
+                // An earlier version may have made fewer.
+                self.exec(TABLES, vec![])?;
+                self.made.set(true);
+            }
         }
         Ok(self.made.get())
     }
@@ -132,6 +141,23 @@ impl Records {
 
     pub(crate) fn set_life(&self, life: &Life) -> Result<()> {
         self.set_fact("life", life)
+    }
+
+    /// What the sandbox last announced of itself, with success.
+    pub(crate) fn announced(&self) -> Result<Option<Presence>> {
+        self.fact("announced")
+    }
+
+    pub(crate) fn set_announced(&self, presence: Presence) -> Result<()> {
+        self.set_fact("announced", &presence)
+    }
+
+    /// Whether there is a record of anything that happened.
+    pub(crate) fn remember_something(&self) -> Result<bool> {
+        let query =
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM builds) OR EXISTS (SELECT 1 FROM processes)
+                     OR EXISTS (SELECT 1 FROM events)";
+        Ok(self.exist()? && !self.query(query, vec![])?.is_empty())
     }
 
     /// Forgets what ended more than `retention_ms` ago.

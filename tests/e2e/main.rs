@@ -19,10 +19,14 @@ mod faults;
 mod harness;
 /// A Worker of somebody else that uses the library.
 mod library;
-/// Services on ports, HTTP and WebSocket.
-mod ports;
+/// How long a sandbox stays, and what is told of it when it is gone.
+mod lifecycle;
+/// Many builds at once, a third of them cut off.
+mod many;
 /// Every fault at every moment of a build.
 mod matrix;
+/// Services on ports, HTTP and WebSocket.
+mod ports;
 /// What is refused, with which code, and that nothing was started for it.
 mod refusals;
 /// The service answers before any sandbox exists.

@@ -16,6 +16,7 @@ const SETUP: Setup<'_> = Setup {
         ("SANDBOX_REATTACH_GRACE", "4s"),
         ("SANDBOX_HEARTBEAT", "2s"),
     ],
+    ..Setup::DEFAULT
 };
 
 /// The longest way down is that of a frozen supervisor: each question to it has its limit.

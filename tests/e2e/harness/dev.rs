@@ -115,12 +115,11 @@ impl Dev {
 
     /// Any call to the server.
     pub(crate) fn call(&self, method: Method, path: &str) -> Call {
-        let address = self.address.lock();
-        Call::new(
-            *address.expect("no test panics while it holds this"),
-            method,
-            path,
-        )
+        Call::new(self.address(), method, path)
+    }
+
+    fn address(&self) -> SocketAddr {
+        *self.address.lock().expect("nobody panics with this")
     }
 
     /// Stops the server with all that it started, and starts another on the same state: a fresh workerd reads back
@@ -158,17 +157,17 @@ impl Dev {
 
     /// Where it listens, for a client that is not ours.
     pub(crate) fn url(&self) -> String {
-        format!("http://localhost:{}", self.address.port())
+        format!("http://localhost:{}", self.address().port())
     }
 
     /// Opens a WebSocket; the status of a refusal.
     pub(crate) async fn socket(&self, path: &str) -> Result<Socket, u16> {
-        Socket::open(self.address, path).await
+        Socket::open(self.address(), path).await
     }
 
     /// A bare connection, for what no client does by itself.
     pub(crate) async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address)
+        TcpStream::connect(self.address())
             .await
             .expect("the server listens")
     }

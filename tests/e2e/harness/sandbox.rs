@@ -50,6 +50,11 @@ impl<'dev> Sandbox<'dev> {
         self.dev.put(&self.path(rest))
     }
 
+    /// A `PATCH` of something of it, or of itself where `rest` is empty.
+    pub(crate) fn patch(&self, rest: &str) -> Call {
+        self.dev.call(hyper::Method::PATCH, &self.path(rest))
+    }
+
     /// A `DELETE` of something of it, or of itself where `rest` is empty.
     pub(crate) fn delete(&self, rest: &str) -> Call {
         self.dev.delete(&self.path(rest))

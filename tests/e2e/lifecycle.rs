@@ -1,0 +1,279 @@
+//! How long a sandbox stays, and what is told of it when it is gone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Dev, Sandbox, Setup, eventually, within};
+
+async fn start(sandbox: &Sandbox<'_>, request: Value) {
+    let answer = sandbox.post("processes").json(&request).send().await;
+    assert_eq!(answer.status(), 201, "{}", answer.text().await);
+}
+
+async fn state(sandbox: &Sandbox<'_>) -> Value {
+    sandbox.get("").send().await.json().await
+}
+
+async fn is_gone(sandbox: &Sandbox<'_>, limit: Duration) {
+    eventually(limit, "the sandbox to be gone", || {
+        sandbox.remains().is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn a_lease_and_a_process_keep_a_sandbox_across_an_eviction_and_no_longer() {
+    let dev = Dev::start(&Setup {
+        vars: &[("SANDBOX_MAX_KEEPALIVE", "30s")],
+        ..Setup::DEFAULT
+    });
+    let (kept, idle) = (dev.sandbox(), dev.sandbox());
+    for (sandbox, keep_alive) in [(&kept, true), (&idle, false)] {
+        let options = json!({"sleepAfter": "2s", "keepAlive": keep_alive});
+        let answer = sandbox.patch("").json(&options).send().await;
+        assert_eq!(answer.status(), 200);
+    }
+    start(&kept, json!({"command": "sleep 1000", "id": "pin"})).await;
+    let exec = idle.post("exec").header("Accept", "application/json");
+    exec.json(&json!({"command": "true"})).send().await;
+
+    // Nothing is asked of either: the objects are evicted after 10 s, and wake by their alarms alone.
+    is_gone(&idle, Duration::from_secs(25)).await;
+    let beyond_the_eviction = tokio::time::Instant::now() + Duration::from_secs(14);
+    while tokio::time::Instant::now() < beyond_the_eviction {
+        assert!(!kept.remains().is_empty(), "it went while its lease ran");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    is_gone(&kept, Duration::from_mins(1)).await;
+    let process = kept.get("processes/pin").send().await.json().await;
+    assert_eq!(
+        (&process["status"], &process["reason"]),
+        (&json!("error"), &json!("containerStopped")),
+        "{process}"
+    );
+    assert_eq!(kept.destroys().await, 1);
+    eventually(Duration::from_secs(20), "the alarm to be gone", || {
+        (!kept.has_alarm() && !idle.has_alarm()).then_some(())
+    })
+    .await;
+    let stopped = state(&kept).await;
+    assert_eq!(
+        (&stopped["status"], &stopped["keepAlive"]),
+        (&json!("stopped"), &Value::Null)
+    );
+    assert!(kept.remains().is_empty(), "looking started it");
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn options_lease_and_processes_survive_the_death_of_workerd() {
+    let dev = Dev::start(&Setup::DEFAULT);
+    let sandbox = dev.sandbox();
+    start(&sandbox, json!({"command": "sleep 1000", "id": "stays"})).await;
+    let options = json!({"sleepAfter": "77s", "keepAlive": {"maxMs": 600_000}, "env": {"A": "b"}});
+    let answer = sandbox.patch("").json(&options).send().await;
+    let before = answer.json().await;
+    assert_eq!(before["sleepAfterMs"], 77_000, "{before}");
+
+    dev.kill_workerd();
+    let after = within(Duration::from_mins(1), "the next workerd", async {
+        loop {
+            match sandbox.get("").try_send().await {
+                Ok(answer) if answer.status() == 200 => break answer.json().await,
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    })
+    .await;
+    for field in ["status", "sleepAfterMs", "keepAlive", "bootId", "startedAt"] {
+        assert_eq!(before[field], after[field], "{field} of {after}");
+    }
+    let process = sandbox.get("processes/stays").send().await.json().await;
+    assert_eq!(process["status"], "running", "{process}");
+    assert_eq!(sandbox.delete("").send().await.status(), 204);
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn a_process_whose_container_dies_is_on_record_as_lost() {
+    let sandbox = Dev::shared().sandbox();
+    start(&sandbox, json!({"command": "sleep 1000", "id": "victim"})).await;
+    sandbox.kill_container();
+    is_gone(&sandbox, Duration::from_secs(30)).await;
+
+    let process = within(Duration::from_mins(1), "the final record", async {
+        loop {
+            let process = sandbox.get("processes/victim").send().await.json().await;
+            if process["status"] == "error" {
+                break process;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    })
+    .await;
+    assert_eq!(
+        (&process["reason"], &process["exitCode"]),
+        (&json!("lost"), &Value::Null),
+        "{process}"
+    );
+    let wait = sandbox.post("processes/victim/wait");
+    let met = wait.json(&json!({"exit": true})).send().await;
+    assert_eq!(
+        (met.status(), met.json().await["reason"].clone()),
+        (200, json!("lost"))
+    );
+    let stats = sandbox.get("processes/victim/stats").send().await;
+    assert_eq!(stats.json().await["processes"], 0);
+    assert!(sandbox.remains().is_empty(), "looking started it");
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn a_call_in_flight_during_a_destroy_is_interrupted_and_starts_nothing() {
+    let sandbox = Dev::shared().sandbox();
+    start(
+        &sandbox,
+        json!({"command": "trap '' TERM; while :; do sleep 1; done", "id": "slow"}),
+    )
+    .await;
+    let wait = sandbox.post("processes/slow/wait");
+    let wait = wait.json(&json!({"log": "never", "timeoutMs": 60000}));
+    let wait = tokio::spawn(async move { wait.send().await.json().await });
+    let destroy = tokio::spawn(sandbox.delete("").try_send_quietly());
+    within(Duration::from_secs(30), "the destroy to begin", async {
+        while state(&sandbox).await["status"] != "stopping" {}
+    })
+    .await;
+    let late = sandbox
+        .post("exec")
+        .json(&json!({"command": "true"}))
+        .send()
+        .await;
+    assert_eq!(late.status(), 409);
+    let late = late.json().await;
+    assert_eq!(
+        (&late["code"], &late["context"]["retryable"]),
+        (&json!("OPERATION_INTERRUPTED"), &json!(true)),
+        "{late}"
+    );
+    destroy.await.unwrap();
+    let waited = within(Duration::from_secs(10), "the wait to end", wait)
+        .await
+        .unwrap();
+    assert!(
+        ["OPERATION_INTERRUPTED", "PROCESS_EXITED_BEFORE_READY"]
+            .contains(&waited["code"].as_str().unwrap_or_default()),
+        "{waited}"
+    );
+    assert_eq!(sandbox.destroys().await, 1);
+    assert!(sandbox.remains().is_empty());
+    assert_eq!(state(&sandbox).await["status"], "stopped");
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn sandboxes_are_listed_by_page_and_by_status() {
+    let dev = Dev::start(&Setup::DEFAULT);
+    let mut expected = Vec::new();
+    for number in 0..4 {
+        let sandbox = dev.sandbox();
+        start(&sandbox, json!({"command": "sleep 1000"})).await;
+        if number % 2 == 0 {
+            assert_eq!(sandbox.delete("").send().await.status(), 204);
+        }
+        expected.push((
+            sandbox.id.clone(),
+            if number % 2 == 0 {
+                "stopped"
+            } else {
+                "running"
+            },
+        ));
+    }
+    expected.sort();
+    let list = async |query: String| {
+        let answer = dev.get(&format!("/v1/sandbox?{query}")).send().await;
+        assert_eq!(answer.status(), 200);
+        answer.json().await
+    };
+    let seen = |page: &Value| -> Vec<(String, String)> {
+        let sandboxes = page["sandboxes"].as_array().expect("a list");
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let seen = sandboxes.iter();
+        seen.map(|sandbox| (text(&sandbox["id"]), text(&sandbox["status"])))
+            .collect()
+    };
+    // An announcement is on its way when the call that caused it has been answered.
+    within(Duration::from_secs(20), "all to be announced", async {
+        while seen(&list("status=stopped".into()).await).len() != 2
+            || seen(&list("status=running".into()).await).len() != 2
+        {}
+    })
+    .await;
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = list(format!("limit=1{cursor}")).await;
+        found.extend(seen(&page));
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    found.sort();
+    let found: Vec<(String, &str)> = found
+        .iter()
+        .map(|(id, status)| (id.clone(), status.as_str()))
+        .collect();
+    assert_eq!(found, expected);
+    for bad in ["limit=0", "limit=x", "cursor=99.a", "status=new", "other=1"] {
+        assert_eq!(
+            dev.get(&format!("/v1/sandbox?{bad}")).send().await.status(),
+            400,
+            "{bad}"
+        );
+    }
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn a_scope_that_ends_without_a_word_destroys_its_sandbox() {
+    let dev = Dev::start(&Setup {
+        vars: &[("SANDBOX_HEARTBEAT", "1s")],
+        ..Setup::DEFAULT
+    });
+    let (left, died, closed) = (dev.sandbox(), dev.sandbox(), dev.sandbox());
+    let mut streams = Vec::new();
+    for sandbox in [&left, &died, &closed] {
+        let mut events = sandbox.post("scope").send().await.events();
+        let opened = events.until("scope").await.data;
+        let id = opened["scopeId"].as_str().expect("an id").to_owned();
+        streams.push((events, id));
+    }
+    let (stream, id) = streams.pop().expect("three");
+    let ended = closed.delete(&format!("scope/{id}")).send().await;
+    assert_eq!(ended.status(), 204);
+    assert!(stream.rest().await.is_empty());
+    assert_eq!(
+        closed.delete(&format!("scope/{id}")).send().await.status(),
+        204
+    );
+    let (stream, _) = streams.remove(0);
+    drop(stream);
+    is_gone(&left, Duration::from_mins(1)).await;
+    assert!(!died.remains().is_empty(), "its scope is held");
+    dev.reload();
+    is_gone(&died, Duration::from_secs(90)).await;
+    assert!(
+        !closed.remains().is_empty(),
+        "its scope was closed in order"
+    );
+    for sandbox in [&left, &died] {
+        let log = sandbox.get("events").send().await.json().await;
+        let last = log["events"]
+            .as_array()
+            .and_then(|events| events.last().cloned());
+        assert_eq!(last.expect("an event")["detail"], "scopeEnded", "{log}");
+    }
+}
