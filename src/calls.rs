@@ -212,11 +212,14 @@ pub(crate) async fn broken_off(core: &Rc<Core>, life: &Life, error: &worker::Err
 
 /// The life of a container that runs; never starts one.
 async fn awake(core: &Rc<Core>) -> Result<Life> {
-    core.running_life().await?.ok_or_else(asleep)
+    core.running_life().await?.ok_or_else(|| asleep(core))
 }
 
-/// The sandbox sleeps, and the call may not wake it.
-pub(crate) fn asleep() -> ErrorBody {
+/// The sandbox sleeps, or is on its way to, and the call may not wake it.
+pub(crate) fn asleep(core: &Core) -> ErrorBody {
+    if core.stopping.borrow().is_some() {
+        return crate::sandbox::interrupted();
+    }
     ErrorBody::new(ErrorCode::SandboxNotRunning, "the sandbox is not running")
         .suggest("start a process, a build or a command; this call alone starts nothing")
 }

@@ -83,18 +83,18 @@ async fn kept(
             core.records.forget_process(id.as_str())?;
             json(&nothing_killed(process))
         }
-        Call::Wait(id) => wait(&find(core, id)?, body),
+        Call::Wait(id) => wait(core, &find(core, id)?, body),
         Call::ProcessLogs(id) => {
             find(core, id)?;
             builds::logs(core, id, request)
                 .await
                 .map_err(|error| match error.code {
                     // A build's log is kept; that of another process went with its container.
-                    ErrorCode::BuildNotFound => asleep(),
+                    ErrorCode::BuildNotFound => asleep(core),
                     _ => error,
                 })
         }
-        _ => Err(asleep()),
+        _ => Err(asleep(core)),
     }
 }
 
@@ -138,7 +138,7 @@ fn nothing_killed(process: Process) -> KillReceipt {
 }
 
 /// An exit that is on record is met; nothing else can be.
-fn wait(process: &Process, body: Option<JsValue>) -> Result<Response> {
+fn wait(core: &Core, process: &Process, body: Option<JsValue>) -> Result<Response> {
     let text = body.and_then(|body| body.as_string()).unwrap_or_default();
     let request: ConditionRequest = parse(&mut serde_json::Deserializer::from_str(&text))?;
     match (request.validate_wait()?.0, process.reason) {
@@ -147,6 +147,6 @@ fn wait(process: &Process, body: Option<JsValue>) -> Result<Response> {
             signal: process.signal,
             reason,
         }),
-        _ => Err(asleep()),
+        _ => Err(asleep(core)),
     }
 }
