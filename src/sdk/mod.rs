@@ -101,7 +101,7 @@ impl SandboxHandle {
         options: ProcessOptions,
     ) -> Result<Process, Error> {
         let calls = self.ready().await?;
-        let request = options.into_request(command);
+        let request = options.into_request(command)?;
         let started = calls
             .json(Method::Post, "/processes", Some(&request))
             .await?;

@@ -1,9 +1,12 @@
 //! What a caller may say beyond the command: options, each with the protocol's default.
 
 use sandbox_protocol::build::{BuildRequest, OnDisconnect};
+use sandbox_protocol::error::ErrorBody;
 use sandbox_protocol::exec::ExecRequest;
+use sandbox_protocol::id::{PROCESS_ID_RULE, ProcessId};
 use sandbox_protocol::process::{Environment, KillRequest, ProcessRequest, Restart, Stderr, Stdin};
 use sandbox_protocol::ready::{ConditionRequest, PatternRequest, PortMode, StatusRange};
+use sandbox_protocol::request::invalid;
 use sandbox_protocol::sandbox::{KeepAliveRequest, OptionsRequest, SleepAfter};
 
 /// Options of a sandbox. What is not said stays as it is; they outlive the container.
@@ -86,14 +89,14 @@ macro_rules! command_options {
 /// Options of a process.
 #[derive(Clone, Debug, Default)]
 #[must_use]
-pub struct ProcessOptions(ProcessRequest);
+pub struct ProcessOptions(ProcessRequest, Option<String>);
 
 command_options!(ProcessOptions);
 
 impl ProcessOptions {
-    /// A name, which makes the start idempotent. One that breaks the rule is refused by the sandbox.
-    pub fn id(mut self, id: &str) -> Self {
-        self.0.id = sandbox_protocol::id::ProcessId::parse(id);
+    /// A name, which makes the start idempotent. The start refuses one that breaks the rule.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.1 = Some(id.into());
         self
     }
 
@@ -127,11 +130,16 @@ impl ProcessOptions {
         self
     }
 
-    pub(super) fn into_request(self, command: &str) -> ProcessRequest {
-        ProcessRequest {
+    pub(super) fn into_request(self, command: &str) -> Result<ProcessRequest, ErrorBody> {
+        let id = self
+            .1
+            .as_deref()
+            .map(|id| ProcessId::parse(id).ok_or_else(|| invalid("id", PROCESS_ID_RULE)));
+        Ok(ProcessRequest {
             command: Some(command.to_owned()),
+            id: id.transpose()?,
             ..self.0
-        }
+        })
     }
 }
 
@@ -275,5 +283,18 @@ impl Signal {
             signal: sandbox_protocol::signal::Signal::from_name(name),
             grace_ms: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ProcessOptions;
+
+    #[test]
+    fn a_process_id_that_breaks_the_rule_is_refused_and_not_dropped() {
+        let refused = ProcessOptions::new().id("a b").into_request("true");
+        assert_eq!(refused.unwrap_err().context.field.as_deref(), Some("id"));
+        let request = ProcessOptions::new().id("a").into_request("true").unwrap();
+        assert_eq!(request.id.unwrap().as_str(), "a");
     }
 }
