@@ -14,6 +14,8 @@
 mod bridge;
 /// The main job: a build, its log streamed, its sandbox destroyed, whatever the end.
 mod builds;
+/// Readers of our streams that are not ours.
+mod clients;
 /// The object dies in the middle of a build.
 mod faults;
 mod harness;

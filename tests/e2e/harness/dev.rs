@@ -2,6 +2,7 @@
 
 use super::client::Call;
 use super::processes::{Process, descendants, resident_bytes};
+use super::proxy::Proxy;
 use super::sandbox::Sandbox;
 use super::socket::Socket;
 use hyper::Method;
@@ -163,6 +164,12 @@ impl Dev {
     /// Opens a WebSocket; the status of a refusal.
     pub(crate) async fn socket(&self, path: &str) -> Result<Socket, u16> {
         Socket::open(self.address(), path).await
+    }
+
+    /// A wire to it that breaks; see [`Proxy`]. Of the answers to requests for `path`, as many as there are `cuts`
+    /// break after so many bytes.
+    pub(crate) async fn proxy(&self, path: &str, cuts: &[usize]) -> Proxy {
+        Proxy::start(self.address(), path, cuts).await
     }
 
     /// A bare connection, for what no client does by itself.

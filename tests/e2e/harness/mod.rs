@@ -3,7 +3,8 @@
 //! - [`Dev`] is a running server: [`Dev::shared`] for a test that disturbs nobody, [`Dev::start`] for one that
 //!   kills or reloads the Worker or needs other settings.
 //! - [`Sandbox`] is an id that no other test uses, and what the machine has of it: containers or processes.
-//! - [`Call`], [`Answer`] and [`Events`] are the client. Dropping an answer hangs up.
+//! - [`Call`], [`Answer`] and [`Events`] are the client. Dropping an answer hangs up. A [`Proxy`] between a client
+//!   and the server breaks connections; [`script`] runs clients that are not ours.
 //!
 //! Whatever is waited for has a limit, and passing it fails the test with what was waited for.
 // Each test uses a part of it.
@@ -12,11 +13,14 @@
 mod client;
 mod dev;
 mod processes;
+mod proxy;
 mod sandbox;
+pub(crate) mod script;
 mod socket;
 
 pub(crate) use client::{Answer, Call, Event, Events};
 pub(crate) use dev::{Dev, Engine, Setup};
+pub(crate) use proxy::Proxy;
 pub(crate) use sandbox::Sandbox;
 pub(crate) use socket::Socket;
 
