@@ -18,6 +18,8 @@ mod builds;
 mod clients;
 /// The object dies in the middle of a build.
 mod faults;
+/// Files of the workspace, up to a gigabyte.
+mod files;
 mod harness;
 /// A Worker of somebody else that uses the library.
 mod library;
