@@ -37,12 +37,13 @@ export PATH := $(abspath node_modules/.bin):$(PATH)
 
 say = @printf '\033[1m» %s\033[0m\n' $(1)
 
-.PHONY: help setup worker example supervisor bench dev test clean
+.PHONY: help setup worker openapi example supervisor bench dev test clean
 
 help:
 	@echo 'make dev      serve http://localhost:$(PORT) (PORT=, ENGINE=docker|local)'
 	@echo 'make test     everything that can be checked here (ENGINES=docker,local makes both mandatory)'
 	@echo 'make bench    the speed of the supervisor, beside that of the bare machine; into target/bench.json'
+	@echo 'make openapi  the document of the API anew, from the types of protocol/'
 	@echo 'make worker   the Worker alone, into build/'
 	@echo 'make setup    the tools and the Worker, without starting anything'
 	@echo 'make clean    remove what was built; the tools stay'
@@ -92,11 +93,16 @@ comma := ,
 # What `wrangler` runs before it serves or deploys ([build] in wrangler.toml).
 worker: build/index.js
 
-WORKER_SOURCES := Cargo.toml Cargo.lock protocol/Cargo.toml $(shell find src protocol/src -name '*.rs')
+WORKER_SOURCES := Cargo.toml Cargo.lock protocol/Cargo.toml protocol/openapi.json $(shell find src protocol/src -name '*.rs')
 
 build/index.js: $(WORKER_SOURCES) $(TOOLS)
 	$(call say,'Worker: Rust to WebAssembly')
 	@$(WORKER_BUILD) --release
+
+# The document that the Worker serves, from the types. A test fails where the two differ.
+openapi: $(TOOLCHAIN)
+	@cargo run --quiet --locked -p sandbox-protocol --example openapi >protocol/openapi.json.new
+	@mv protocol/openapi.json.new protocol/openapi.json
 
 # A Worker that uses the library, as somebody else would. It shares what cargo has compiled for ours.
 EXAMPLE := examples/build-worker

@@ -2,7 +2,7 @@
 
 use sandbox_protocol::error::ErrorBody;
 use sandbox_protocol::sandbox::{Created, OptionsRequest, Sandbox};
-use serde::Serialize;
+use sandbox_protocol::service::ServiceHealth;
 use worker::wasm_bindgen::JsValue;
 use worker::{Env, Headers, Method, Request, RequestInit, Response, ResponseBuilder, Url};
 
@@ -16,12 +16,8 @@ use crate::{body, registry, tickets};
 /// The binding of wrangler.toml under which the objects are found.
 const BINDING: &str = "SANDBOX";
 
-/// The answer of `GET /health`.
-#[derive(Serialize)]
-struct Health {
-    ok: bool,
-    version: &'static str,
-}
+/// What `GET /v1/openapi.json` answers: made from the protocol's types, by `make openapi`.
+const DOCUMENT: &str = include_str!("../protocol/openapi.json");
 
 /// Answers a request from outside.
 pub(crate) async fn serve(request: Request, env: &Env) -> worker::Result<Response> {
@@ -72,9 +68,9 @@ async fn admit(
     }
     let route = route(&request.inner().method(), url.path())?;
     if route == Route::Health {
-        return made(ResponseBuilder::new().from_json(&Health {
+        return made(ResponseBuilder::new().from_json(&ServiceHealth {
             ok: true,
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         }));
     }
     let ticket = ticket(&route, caller, url);
@@ -83,6 +79,7 @@ async fn admit(
     }
     match route {
         Route::Health => Err(internal("the route", "health was answered above")),
+        Route::Document => document(),
         Route::ListSandboxes => registry::list(url, env, |id| state_of(id, env)).await,
         Route::CreateSandbox => create(request, env).await,
         Route::Sandbox(id, _) => hand_over(id.as_str(), &request, url, ticket, env).await,
@@ -177,6 +174,11 @@ async fn create(mut request: Request, env: &Env) -> Result<Response> {
         }
     }
     made(ResponseBuilder::new().from_json(&Created { id }))
+}
+
+fn document() -> Result<Response> {
+    let builder = ResponseBuilder::new().with_header("Content-Type", "application/json");
+    made(builder.and_then(|builder| builder.ok(DOCUMENT)))
 }
 
 fn set_options(id: &str, options: &serde_json::Value) -> Result<Request> {

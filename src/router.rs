@@ -1,14 +1,21 @@
 //! Method and path to [`Route`]; pure.
 
+mod table;
+
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::id::{BuildId, PROCESS_ID_RULE, ProcessId, SANDBOX_ID_RULE, SandboxId};
 use sandbox_protocol::routes::service_port;
+
+use self::table::CALLS;
+use self::table::Meaning::{Of, Plain};
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// `GET /health`.
     Health,
+    /// `GET /v1/openapi.json`.
+    Document,
     /// `POST /v1/sandbox`.
     CreateSandbox,
     /// `GET /v1/sandbox`.
@@ -103,80 +110,70 @@ impl Call {
 pub(crate) fn route(method: &str, path: &str) -> Result<Route, ErrorBody> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match segments.as_slice() {
-        ["health"] => pick(method, vec![("GET", Route::Health)]),
+        ["health"] => pick(method, [("GET", Route::Health)]),
+        ["v1", "openapi.json"] => pick(method, [("GET", Route::Document)]),
         ["v1", "sandbox"] => pick(
             method,
-            vec![
+            [
                 ("POST", Route::CreateSandbox),
                 ("GET", Route::ListSandboxes),
             ],
         ),
         ["v1", "sandbox", id, rest @ ..] => {
             let id = SandboxId::parse(id).ok_or_else(|| bad_id(SANDBOX_ID_RULE))?;
-            if let ["ports", port, ..] = rest {
-                return Ok(Route::Sandbox(id, Call::Port(service_port(port)?)));
-            }
-            let calls = calls(rest)?;
-            let call = pick(method, calls)?;
+            let call = call(method, rest)?;
             Ok(Route::Sandbox(id, call))
         }
         _ => Err(not_found()),
     }
 }
 
-/// The methods of the path `rest` below a sandbox, and what each means.
-fn calls(rest: &[&str]) -> Result<Vec<(&'static str, Call)>, ErrorBody> {
-    let id = |text: &str| ProcessId::parse(text).ok_or_else(|| bad_id(PROCESS_ID_RULE));
-    Ok(match rest {
-        [] => vec![
-            ("GET", Call::State),
-            ("PATCH", Call::SetOptions),
-            ("DELETE", Call::Destroy),
-        ],
-        ["running"] => vec![("GET", Call::Running)],
-        ["events"] => vec![("GET", Call::Events)],
-        ["limits"] => vec![("GET", Call::Limits)],
-        ["tickets"] => vec![("POST", Call::CreateTicket)],
-        ["builds"] => vec![("POST", Call::StartBuild), ("GET", Call::ListBuilds)],
-        ["builds", build] => vec![
-            ("GET", Call::GetBuild(id(build)?)),
-            ("DELETE", Call::CancelBuild(id(build)?)),
-        ],
-        ["builds", build, "logs"] => vec![("GET", Call::BuildLogs(id(build)?))],
-        ["processes"] => vec![
-            ("POST", Call::StartProcess),
-            ("GET", Call::ListProcesses),
-            ("DELETE", Call::KillAll),
-        ],
-        ["processes", process] => vec![
-            ("GET", Call::GetProcess(id(process)?)),
-            ("DELETE", Call::ForgetProcess(id(process)?)),
-        ],
-        ["processes", process, "kill"] => vec![("POST", Call::Kill(id(process)?))],
-        ["processes", process, "stdin"] => vec![("POST", Call::Stdin(id(process)?))],
-        ["processes", process, "wait"] => vec![("POST", Call::Wait(id(process)?))],
-        ["processes", process, "logs"] => vec![("GET", Call::ProcessLogs(id(process)?))],
-        ["processes", process, "stats"] => vec![("GET", Call::Stats(id(process)?))],
-        ["scope"] => vec![("POST", Call::OpenScope)],
-        ["scope", scope] => vec![("DELETE", Call::CloseScope(id(scope)?))],
-        ["exec"] => vec![("POST", Call::Exec)],
-        ["file", ..] => vec![
-            ("GET", Call::ReadFile),
-            ("PUT", Call::WriteFile),
-            ("DELETE", Call::DeleteFile),
-        ],
-        ["files", ..] => vec![("GET", Call::ReadFile)],
-        ["persist"] => vec![("POST", Call::Persist)],
-        ["hydrate"] => vec![("POST", Call::Hydrate)],
-        ["pty"] => vec![("GET", Call::Pty)],
-        _ => return Err(not_found()),
-    })
+/// What `method` of the path `rest` below a sandbox means.
+fn call(method: &str, rest: &[&str]) -> Result<Call, ErrorBody> {
+    if let ["ports", port, ..] = rest {
+        return Ok(Call::Port(service_port(port)?));
+    }
+    let found = CALLS
+        .iter()
+        .find_map(|(template, methods)| Some((named(template, rest)?, *methods)));
+    let (name, methods) = found.ok_or_else(not_found)?;
+    let choices = methods.iter().map(|(method, meaning)| (*method, meaning));
+    match pick(method, choices)? {
+        Plain(call) => Ok(call.clone()),
+        Of(call) => ProcessId::parse(name)
+            .map(call)
+            .ok_or_else(|| bad_id(PROCESS_ID_RULE)),
+    }
 }
 
-fn pick<T>(method: &str, choices: Vec<(&'static str, T)>) -> Result<T, ErrorBody> {
-    let allow: Vec<String> = choices.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let found = choices.into_iter().find(|(name, _)| *name == method);
+/// Whether `rest` is a path of `template`, and if it is what it has in the place of `{id}`; nothing if it has none.
+fn named<'a>(template: &str, rest: &[&'a str]) -> Option<&'a str> {
+    let mut name = "";
+    let mut rest = rest.iter();
+    for part in template.split('/').filter(|part| !part.is_empty()) {
+        match (part, rest.next()) {
+            ("{path}", _) => return Some(name),
+            ("{id}", Some(text)) => name = *text,
+            (part, Some(text)) if part == *text => {}
+            _ => return None,
+        }
+    }
+    rest.next().is_none().then_some(name)
+}
+
+fn pick<T>(
+    method: &str,
+    choices: impl IntoIterator<Item = (&'static str, T)> + Clone,
+) -> Result<T, ErrorBody> {
+    let found = choices
+        .clone()
+        .into_iter()
+        .find(|(name, _)| *name == method);
     found.map(|(_, choice)| choice).ok_or_else(|| {
+        let allow: Vec<String> = choices
+            .into_iter()
+            .map(|(name, _)| name.to_owned())
+            .collect();
         ErrorBody::new(
             ErrorCode::MethodNotAllowed,
             format!("{method} is not allowed here; {} is", allow.join(", ")),
@@ -204,105 +201,4 @@ fn bad_id(rule: &str) -> ErrorBody {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use sandbox_protocol::error::ErrorCode;
-
-    use super::{Call, Route, route, supervisor_path};
-
-    fn code(method: &str, path: &str) -> ErrorCode {
-        route(method, path).unwrap_err().code
-    }
-
-    #[test]
-    fn every_call_of_the_contract_has_its_route() {
-        for (method, path) in [
-            ("GET", "/health"),
-            ("POST", "/v1/sandbox"),
-            ("GET", "/v1/sandbox/a"),
-            ("PATCH", "/v1/sandbox/a"),
-            ("DELETE", "/v1/sandbox/a"),
-            ("GET", "/v1/sandbox/a/running"),
-            ("GET", "/v1/sandbox/a/events"),
-            ("POST", "/v1/sandbox/a/tickets"),
-            ("POST", "/v1/sandbox/a/builds"),
-            ("GET", "/v1/sandbox/a/builds"),
-            ("GET", "/v1/sandbox/a/builds/b1"),
-            ("DELETE", "/v1/sandbox/a/builds/b1"),
-            ("GET", "/v1/sandbox/a/builds/b1/logs"),
-            ("POST", "/v1/sandbox/a/processes"),
-            ("GET", "/v1/sandbox/a/processes"),
-            ("DELETE", "/v1/sandbox/a/processes"),
-            ("GET", "/v1/sandbox/a/processes/p"),
-            ("DELETE", "/v1/sandbox/a/processes/p"),
-            ("POST", "/v1/sandbox/a/processes/p/kill"),
-            ("POST", "/v1/sandbox/a/processes/p/stdin"),
-            ("POST", "/v1/sandbox/a/processes/p/wait"),
-            ("GET", "/v1/sandbox/a/processes/p/logs"),
-            ("GET", "/v1/sandbox/a/processes/p/stats"),
-            ("POST", "/v1/sandbox/a/exec"),
-            ("GET", "/v1/sandbox/a/file/workspace/x"),
-            ("PUT", "/v1/sandbox/a/file/workspace/x"),
-            ("DELETE", "/v1/sandbox/a/file/workspace/x"),
-            ("GET", "/v1/sandbox/a/files/workspace"),
-            ("POST", "/v1/sandbox/a/persist"),
-            ("POST", "/v1/sandbox/a/hydrate"),
-            ("GET", "/v1/sandbox/a/pty"),
-            ("PROPFIND", "/v1/sandbox/a/ports/8080"),
-            ("DELETE", "/v1/sandbox/a/ports/8080/x/y"),
-            ("GET", "/v1/sandbox/a/limits"),
-            ("GET", "/v1/sandbox"),
-            ("POST", "/v1/sandbox/a/scope"),
-            ("DELETE", "/v1/sandbox/a/scope/s"),
-        ] {
-            assert!(route(method, path).is_ok(), "{method} {path}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_apart() {
-        assert_eq!(code("GET", "/nope"), ErrorCode::RouteNotFound);
-        assert_eq!(code("GET", "/v1/sandbox/a/nope"), ErrorCode::RouteNotFound);
-        assert_eq!(code("GET", "/v1/sandbox/A"), ErrorCode::ValidationFailed);
-        assert_eq!(
-            code("GET", "/v1/sandbox/a/processes/b.c"),
-            ErrorCode::ValidationFailed
-        );
-        assert_eq!(
-            code("GET", "/v1/sandbox/a/ports/9711/"),
-            ErrorCode::InvalidPort
-        );
-        let put = route("PUT", "/v1/sandbox/a/builds").unwrap_err();
-        assert_eq!(put.code, ErrorCode::MethodNotAllowed);
-        assert_eq!(put.context.allow.unwrap(), ["POST", "GET"]);
-    }
-
-    #[test]
-    fn a_build_is_named_by_its_path() {
-        let Ok(Route::Sandbox(id, Call::GetBuild(build))) = route("GET", "/v1/sandbox/s/builds/b")
-        else {
-            panic!("not the route of a build");
-        };
-        assert_eq!((id.as_str(), build.as_str()), ("s", "b"));
-    }
-
-    #[test]
-    fn the_supervisor_gets_the_path_after_the_id() {
-        assert_eq!(
-            supervisor_path("/v1/sandbox/a/processes/p/logs"),
-            "/processes/p/logs"
-        );
-        assert_eq!(
-            supervisor_path("/v1/sandbox/a/file/workspace/b%2Fc"),
-            "/file/workspace/b%2Fc"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn no_path_makes_the_router_panic(method in "[A-Z]{0,7}", path in "/.{0,60}") {
-            let _ = route(&method, &path);
-            let _ = supervisor_path(&path);
-        }
-    }
-}
+mod tests;

@@ -3,8 +3,7 @@
 use std::rc::Rc;
 
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
-use sandbox_protocol::time::Timestamp;
-use serde::Serialize;
+use sandbox_protocol::ticket::Ticket;
 use worker::Request;
 
 use crate::error::Result;
@@ -18,14 +17,6 @@ pub(crate) const HEADER: &str = "Sandbox-Ticket";
 
 /// How long a ticket may wait for its first use, in milliseconds.
 const UNUSED_MS: i64 = 60_000;
-
-/// The answer of `POST …/tickets`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Ticket {
-    ticket: String,
-    expires_at: Timestamp,
-}
 
 /// Makes a ticket.
 pub(crate) fn create(core: &Rc<Core>) -> Result<Ticket> {

@@ -8,6 +8,7 @@ macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $wire:literal => $status:literal,)*) => {
         /// What went wrong, for a program. The HTTP status follows from it ([`ErrorCode::status`]).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
         pub enum ErrorCode {
             $($(#[doc = $doc])* #[serde(rename = $wire)] $name,)*
         }
@@ -108,6 +109,7 @@ impl ErrorCode {
 
 /// The body of every answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorBody {
     /// A sentence for a person.
@@ -159,6 +161,7 @@ impl std::error::Error for ErrorBody {}
 
 /// The facts behind an error; each is there only where it applies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ErrorContext {
     /// The field of the request that was refused, as a path (`limits.logBytes`).

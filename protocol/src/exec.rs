@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::ErrorBody;
+use crate::error::{ErrorBody, ErrorCode};
 use crate::process::{Command, Environment, absolute_cwd, check_duration, check_environment};
 use crate::time::Timestamp;
 
@@ -11,6 +11,11 @@ pub const TIMED_OUT: i32 = 124;
 
 /// The body of `POST …/exec`. A bridge route: unknown fields are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::exec_request)
+)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExecRequest {
     /// A line for `bash -c`. Exactly one of `command` and `argv`.
@@ -71,6 +76,7 @@ impl ExecRequest {
 
 /// The JSON answer of `POST …/exec`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ExecResult {
     /// Whether the exit code is 0.
@@ -95,7 +101,27 @@ pub struct ExecResult {
 
 /// The data of `event: exit` in the SSE answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ExecExit {
     /// The exit code; 128+n after signal n, 124 after the timeout.
     pub exit_code: i32,
+}
+
+/// The data of an event in the SSE answer: base64 of `event: stdout` and `event: stderr`, then that of one of the
+/// other two.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum ExecEvent {
+    /// `event: exit`.
+    Exit(ExecExit),
+    /// `event: error`.
+    Error {
+        /// A sentence for a person.
+        error: String,
+        /// The same for a program.
+        code: ErrorCode,
+    },
+    /// `event: stdout` and `event: stderr`.
+    Output(String),
 }

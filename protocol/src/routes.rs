@@ -54,6 +54,7 @@ pub fn service_port(text: &str) -> Result<u16, ErrorBody> {
 
 /// What the supervisor's `GET /health` answers, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// The supervisor's boot; another one means another container.

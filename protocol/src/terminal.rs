@@ -8,6 +8,11 @@ use crate::request::invalid;
 
 /// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::size)
+)]
 pub struct Size {
     /// Columns, at least 1.
     pub cols: u16,
@@ -28,6 +33,7 @@ impl Size {
 
 /// The query of `GET …/pty`, as it comes; what it does not know it ignores.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct TerminalQuery {
     /// Columns; 80 by default.
@@ -85,6 +91,7 @@ impl TerminalQuery {
 
 /// A text message to a terminal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum TerminalRequest {
     /// The window has another size.
@@ -94,6 +101,7 @@ pub enum TerminalRequest {
 /// A text message from a terminal. What was shown before comes first, then `ready`, then what is shown, then
 /// one of the other two, the last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(
     tag = "type",
     rename_all = "camelCase",

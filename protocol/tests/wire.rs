@@ -5,7 +5,9 @@ use std::path::Path;
 
 use sandbox_protocol::build::{Build, BuildRequest};
 use sandbox_protocol::error::ErrorBody;
-use sandbox_protocol::exec::{ExecRequest, ExecResult};
+use sandbox_protocol::exec::{ExecEvent, ExecRequest, ExecResult};
+use sandbox_protocol::file::Listing;
+use sandbox_protocol::limit::LimitList;
 use sandbox_protocol::log::{LogEvent, Logs};
 use sandbox_protocol::process::{
     KillAllReceipt, KillReceipt, KillRequest, Process, ProcessRequest, Stats,
@@ -14,7 +16,9 @@ use sandbox_protocol::ready::{ConditionRequest, Met};
 use sandbox_protocol::sandbox::{
     EventList, OptionsRequest, Receipt, Sandbox, SandboxList, ScopeEvent,
 };
+use sandbox_protocol::service::ServiceHealth;
 use sandbox_protocol::terminal::{TerminalEvent, TerminalRequest};
+use sandbox_protocol::ticket::Ticket;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -56,6 +60,13 @@ fn answers_are_written_as_they_always_were() {
     check::<ScopeEvent>("scope");
     check::<Receipt>("receipt");
     check::<EventList>("events");
+    check::<Ticket>("ticket");
+    check::<Listing>("listing");
+    check::<LimitList>("limits");
+    check::<ServiceHealth>("health");
+    check::<ExecEvent>("exec-event-exit");
+    check::<ExecEvent>("exec-event-error");
+    check::<ExecEvent>("exec-event-output");
     check::<ErrorBody>("error");
     check::<ErrorBody>("error-ready");
 }

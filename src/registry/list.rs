@@ -2,24 +2,13 @@
 
 use futures::future::join_all;
 use sandbox_protocol::request::{invalid, parse};
-use sandbox_protocol::sandbox::{Sandbox, SandboxList, SandboxStatus};
-use serde::Deserialize;
+use sandbox_protocol::sandbox::{
+    MAX_PAGE, PAGE, Sandbox, SandboxList, SandboxQuery, SandboxStatus,
+};
 use worker::{Env, Method, Request, RequestInit, Response, ResponseBuilder, Url};
 
 use super::{BINDING, Page, Presence, SHARDS, shard_name};
 use crate::error::{Result, internal};
-
-/// How many sandboxes a page has that names no limit, and at most.
-const LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 100;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Query {
-    status: Option<SandboxStatus>,
-    limit: Option<String>,
-    cursor: Option<String>,
-}
 
 /// Answers with a page of the sandboxes. `state_of` asks one for its state.
 pub(crate) async fn list<F>(
@@ -33,11 +22,11 @@ where
     let pairs = url
         .query_pairs()
         .map(|(name, value)| (name.into_owned(), value.into_owned().into()));
-    let query: Query = parse(serde_json::Value::Object(pairs.collect()))?;
+    let query: SandboxQuery = parse(serde_json::Value::Object(pairs.collect()))?;
     let limit = match query.limit.as_deref().map(str::parse) {
-        None => LIMIT,
-        Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
-        Some(_) => return Err(invalid("limit", &format!("between 1 and {MAX_LIMIT}"))),
+        None => PAGE,
+        Some(Ok(limit)) if (1..=MAX_PAGE).contains(&limit) => limit,
+        Some(_) => return Err(invalid("limit", &format!("between 1 and {MAX_PAGE}"))),
     };
     let from = query.cursor.as_deref().map_or(Some((0, "")), read_cursor);
     let (mut shard, mut after) = from

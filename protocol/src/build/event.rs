@@ -8,6 +8,7 @@ use crate::time::Timestamp;
 
 /// The event that ends the stream of a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct BuildEvent {
     /// The build's name.

@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 
 /// Where a build is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum BuildStatus {
     /// Written down; its container or its process is not up yet.
@@ -43,6 +44,7 @@ impl BuildStatus {
 
 /// Why a build ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum BuildReason {
     /// Its process exited.
@@ -67,6 +69,7 @@ pub enum BuildReason {
 
 /// A build's record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Build {
     /// Its name.
@@ -107,6 +110,7 @@ pub struct Build {
 
 /// The answer of `GET …/builds`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct BuildList {
     /// Newest first.
     pub builds: Vec<Build>,

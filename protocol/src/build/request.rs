@@ -14,6 +14,11 @@ pub const DEFAULT_TIMEOUT_MS: u64 = 3_600_000;
 
 /// The body of `POST …/builds`, as it comes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::build_request)
+)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct BuildRequest {
     /// A line for `bash -c`. Exactly one of `command` and `argv`.
@@ -43,6 +48,7 @@ pub struct BuildRequest {
 
 /// What happens to a build whose client goes away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum OnDisconnect {
     /// It is cancelled.

@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 /// One event of a log stream. In SSE it is the `data` of a frame whose `id` is the cursor just after it
 /// (`truncated`: just before the first surviving event). Every event has a string `data`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(
     tag = "type",
     rename_all = "camelCase",
@@ -72,6 +73,7 @@ pub enum LogEvent<'a> {
 
 /// A piece of what a process printed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Output<'a> {
     /// The text, or the bytes in base64.
@@ -87,6 +89,7 @@ pub struct Output<'a> {
 
 /// How bytes are written in `data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Encoding {
     /// RFC 4648, with padding.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// One of the two outputs of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Stream {
     /// File descriptor 1, and 2 as well where the streams are merged or a terminal.
@@ -22,6 +23,7 @@ pub enum Stream {
 
 /// Which streams a reader wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Selection {
     /// Both, in the order in which they were read.
@@ -47,6 +49,7 @@ impl Selection {
 
 /// The JSON answer of a log route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Logs {
     /// Whose log it is.

@@ -9,19 +9,26 @@ use crate::request::invalid;
 
 /// The query of a log route, as it comes: `follow`, `since`, `tail`, `stream`, `timestamps`, `ticket`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct LogQuery {
     /// `true`: go on after what is there.
+    #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub follow: Option<String>,
     /// The cursor after which to begin.
+    #[cfg_attr(feature = "openapi", schemars(with = "Cursor"))]
     pub since: Option<String>,
     /// How many of the last lines to begin with.
+    #[cfg_attr(feature = "openapi", schemars(with = "u64"))]
     pub tail: Option<String>,
     /// `both`, `stdout` or `stderr`.
+    #[cfg_attr(feature = "openapi", schemars(with = "Selection"))]
     pub stream: Option<String>,
     /// `true`: plain text lines begin with their time.
+    #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub timestamps: Option<String>,
     /// What a browser sends in place of the header; the Worker takes it off.
+    #[cfg_attr(feature = "openapi", schemars(skip))]
     pub ticket: Option<String>,
 }
 

@@ -9,6 +9,11 @@ use crate::signal::Signal;
 
 /// The body of `POST …/kill`; an empty body is all defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::kill_request)
+)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct KillRequest {
     /// What the tree is sent first; SIGTERM by default.
@@ -58,6 +63,7 @@ impl KillRequest {
 
 /// One process of a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Member {
     /// The operating system's number.
     pub pid: u32,
@@ -67,6 +73,7 @@ pub struct Member {
 
 /// The proof of a kill.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct KillReceipt {
     /// The process after the kill.
@@ -83,6 +90,7 @@ pub struct KillReceipt {
 
 /// The answer of `DELETE …/processes`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct KillAllReceipt {
     /// How many records were running.
     pub killed: u32,

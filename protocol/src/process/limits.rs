@@ -7,6 +7,11 @@ pub const DEFAULT_LOG_BYTES: u64 = 256 << 20;
 
 /// What a process and its descendants may use; 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::limits)
+)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Limits {
     /// Bytes of its log that are kept.

@@ -20,7 +20,7 @@ pub use request::{ProcessRequest, ProcessSpec, Stderr};
 pub use restart::{Restart, RestartPolicy};
 pub use stats::Stats;
 pub use status::{ExitReason, ProcessStatus};
-pub use stdin::{Stdin, StdinReceipt};
+pub use stdin::{Stdin, StdinQuery, StdinReceipt};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,7 @@ use crate::time::Timestamp;
 
 /// A process, as every route tells of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
     /// Its name here.
@@ -72,7 +73,21 @@ pub struct Process {
 
 /// The answer of `GET …/processes`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ProcessList {
     /// Oldest first.
     pub processes: Vec<Process>,
+}
+
+/// The query of `GET …/processes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ProcessQuery {
+    /// Those alone that are there in their lives.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<ProcessStatus>"))]
+    pub status: Option<String>,
+    /// `true`: with what each tree has used.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<bool>"))]
+    pub stats: Option<String>,
 }

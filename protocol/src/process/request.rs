@@ -15,6 +15,11 @@ use crate::request::invalid;
 
 /// The body of `POST …/processes`, as it comes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::process_request)
+)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ProcessRequest {
     /// A line for `bash -c`. Exactly one of `command` and `argv`.
@@ -59,6 +64,7 @@ pub struct ProcessRequest {
 
 /// Where standard error goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Stderr {
     /// A pipe of its own.

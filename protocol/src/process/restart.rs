@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 
 /// When and how often a process is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::restart)
+)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Restart {
     /// After which ends.
@@ -26,6 +31,7 @@ impl Default for Restart {
 
 /// After which ends a process is started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
     /// After none.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a tree has used; `null` where the kernel refuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// Time on a processor, in milliseconds, of the living and the dead.

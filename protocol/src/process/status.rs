@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where a process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ProcessStatus {
     /// Asked for, not yet executing; also between two runs.
@@ -58,6 +59,7 @@ impl ProcessStatus {
 
 /// Why a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ExitReason {
     /// It exited.

@@ -9,6 +9,7 @@ use crate::signal::Signal;
 
 /// What was met: the 200 of `POST …/wait`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub enum Met {
     /// A line of the log.

@@ -26,6 +26,11 @@ pub enum Needle {
 
 /// `until` of a build, as it comes: `log` or `regex`, and `stream`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::pattern_request)
+)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct PatternRequest {
     /// A text that a line contains.

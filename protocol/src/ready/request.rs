@@ -7,6 +7,11 @@ use crate::log::Selection;
 /// A condition as it comes: exactly one of `port`, `log`, `regex`, `exit`, `exec`, `file`, `all`, `any`,
 /// with what belongs to it. As the body of `POST …/wait` it also has `timeoutMs`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::condition_request)
+)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ConditionRequest {
     /// A port that something of the tree listens on.
@@ -56,6 +61,7 @@ pub struct ConditionRequest {
 
 /// How a port is probed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum PortMode {
     /// By a GET whose status is in the range.
@@ -67,6 +73,7 @@ pub enum PortMode {
 
 /// The statuses of a good HTTP probe: one number, or a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum StatusRange {
     /// Exactly this one.

@@ -6,6 +6,7 @@ use crate::time::Timestamp;
 
 /// One line of a sandbox's lifecycle log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// When.
@@ -21,6 +22,7 @@ pub struct Event {
 
 /// The answer of `GET …/events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct EventList {
     /// Newest last.
     pub events: Vec<Event>,

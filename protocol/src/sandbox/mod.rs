@@ -1,11 +1,13 @@
 //! Sandboxes: options, state, the receipt of a destroy, the lifecycle log.
 
 mod event;
+mod list;
 mod options;
 mod receipt;
 mod scope;
 
 pub use event::{Event, EventList};
+pub use list::{MAX_PAGE, PAGE, SandboxList, SandboxQuery};
 pub use options::{DEFAULT_SLEEP_AFTER_MS, KeepAliveRequest, OptionsRequest, SleepAfter};
 pub use receipt::{Ended, Outcome, Receipt};
 pub use scope::ScopeEvent;
@@ -17,6 +19,7 @@ use crate::time::Timestamp;
 
 /// Where a sandbox is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum SandboxStatus {
     /// No container.
@@ -31,6 +34,7 @@ pub enum SandboxStatus {
 
 /// A sandbox, as every route tells of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
     /// Its name.
@@ -59,6 +63,7 @@ pub struct Sandbox {
 
 /// A lease on a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct KeepAlive {
     /// When it ends.
@@ -67,23 +72,15 @@ pub struct KeepAlive {
 
 /// The answer of `POST /v1/sandbox`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Created {
     /// The new sandbox's name, `[a-z2-7]{26}`.
     pub id: String,
 }
 
-/// The answer of `GET /v1/sandbox`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SandboxList {
-    /// Those that run or have a record; each tells its state as of now.
-    pub sandboxes: Vec<Sandbox>,
-    /// Where the next page begins; absent on the last one. A page may have fewer than it could.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
-}
-
 /// The answer of `GET …/running`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Running {
     /// Whether its container runs.
     pub running: bool,
@@ -91,6 +88,7 @@ pub struct Running {
 
 /// The answer of a bridge route that has nothing else to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Done {
     /// Always true.
     pub ok: bool,

@@ -11,6 +11,11 @@ pub const DEFAULT_SLEEP_AFTER_MS: u64 = 600_000;
 
 /// The body of `POST /v1/sandbox` and `PATCH /v1/sandbox/{id}`: what is absent stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::options_request)
+)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct OptionsRequest {
     /// How long the sandbox may idle: `"10m"`, `"90s"`, `"2h"`, or seconds.
@@ -71,6 +76,11 @@ impl<'de> Deserialize<'de> for SleepAfter {
 
 /// `true`, `false`, or `{"maxMs": n}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::openapi::rules::keep_alive_request)
+)]
 #[serde(untagged, expecting = "expected true, false or {\"maxMs\": n}")]
 pub enum KeepAliveRequest {
     /// Up to the ceiling, or not at all.

@@ -6,6 +6,7 @@ use crate::process::Member;
 
 /// The receipt of a destroy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
     /// The sandbox.
@@ -24,6 +25,7 @@ pub struct Receipt {
 
 /// How a process ended in a destroy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Ended {
     /// Its name.
     pub id: String,
@@ -35,6 +37,7 @@ pub struct Ended {
 
 /// How a process ended in a destroy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
     /// By itself, before it was asked.

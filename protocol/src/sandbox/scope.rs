@@ -6,6 +6,11 @@ use crate::time::Timestamp;
 
 /// The first event of the stream of `POST …/scope`; nothing but comments comes after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ScopeEvent", transform = crate::openapi::rules::scope_event)
+)]
 #[serde(tag = "type", rename = "scope", rename_all = "camelCase")]
 pub struct ScopeEvent {
     /// What `DELETE …/scope/{scope}` names.

@@ -7,24 +7,15 @@ use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use sandbox_protocol::file::Listing;
 use sandbox_protocol::sandbox::Done;
-use serde::Serialize;
 
 use super::State;
 use crate::error::Error;
-use crate::files::{Entry, WorkspacePath};
+use crate::files::WorkspacePath;
 
 const FILE: &str = "/file/";
 const FILES: &str = "/files/";
-
-/// The answer of `GET …/files/{path}`.
-#[derive(Debug, Serialize)]
-struct Listing {
-    /// The folder, absolute.
-    path: String,
-    /// What is in it, by name.
-    entries: Vec<Entry>,
-}
 
 pub(super) fn routes() -> Router<State> {
     Router::new()

@@ -3,9 +3,9 @@
 use axum::extract::State as Shared;
 use axum::routing::get;
 use axum::{Json, Router};
+use sandbox_protocol::limit::{Limit, LimitList};
 use sandbox_protocol::process::{DEFAULT_LOG_BYTES, MAX_DURATION_MS};
 use sandbox_protocol::request::MAX_JSON_BYTES;
-use serde::Serialize;
 
 use super::State;
 use crate::init;
@@ -15,31 +15,15 @@ use crate::rights::MAX_THREADS;
 /// What stands for no limit, as in the request of a process.
 const UNLIMITED: u64 = 0;
 
-/// The answer: the limits by their names in `context.limit`.
-#[derive(Debug, Serialize)]
-struct LimitList {
-    limits: Vec<Limit>,
-}
-
-/// One limit.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Limit {
-    name: &'static str,
-    value: u64,
-    /// How it holds, in words.
-    enforced: &'static str,
-}
-
 pub(super) fn routes() -> Router<State> {
     Router::new().route("/limits", get(list))
 }
 
 async fn list(Shared(state): Shared<State>) -> Json<LimitList> {
-    let limit = |name, value, enforced| Limit {
-        name,
+    let limit = |name: &str, value, enforced: &str| Limit {
+        name: name.to_owned(),
         value,
-        enforced,
+        enforced: enforced.to_owned(),
     };
     let set = &state.config.limits;
     Json(LimitList {

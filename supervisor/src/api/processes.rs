@@ -11,10 +11,9 @@ use http_body_util::BodyExt;
 use sandbox_protocol::id::{PROCESS_ID_RULE, ProcessId};
 use sandbox_protocol::log::flag;
 use sandbox_protocol::process::{
-    KillAllReceipt, KillReceipt, KillRequest, Process, ProcessList, ProcessRequest, ProcessStatus,
-    Stats, StdinReceipt,
+    KillAllReceipt, KillReceipt, KillRequest, Process, ProcessList, ProcessQuery, ProcessRequest,
+    ProcessStatus, Stats, StdinQuery, StdinReceipt,
 };
-use serde::Deserialize;
 
 use super::query::Query;
 use super::{Body, BodyOrDefault, State};
@@ -62,16 +61,9 @@ async fn start(
     Ok((status, Json(process.view())))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    status: Option<String>,
-    stats: Option<String>,
-}
-
 async fn list(
     Shared(state): Shared<State>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<ProcessQuery>,
 ) -> Result<Json<ProcessList>, Error> {
     let wanted = query.status.as_deref().map(status).transpose()?;
     let with_stats = flag("stats", query.stats.as_deref())?;
@@ -126,12 +118,6 @@ async fn kill_all(Shared(state): Shared<State>) -> Json<KillAllReceipt> {
 
 async fn stats(Shared(state): Shared<State>, Path(id): Path<String>) -> Result<Json<Stats>, Error> {
     Ok(Json(named(&state, &id)?.stats().await))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StdinQuery {
-    eof: Option<String>,
 }
 
 async fn write(

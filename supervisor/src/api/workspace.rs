@@ -5,21 +5,14 @@ use axum::extract::State as Shared;
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Json, Router};
+use sandbox_protocol::file::PersistQuery;
 use sandbox_protocol::sandbox::Done;
-use serde::Deserialize;
 
 use super::State;
 use super::files::download;
 use super::query::Query;
 use crate::archive::{self, Excludes};
 use crate::error::Error;
-
-/// The query of `POST …/persist`.
-#[derive(Debug, Deserialize)]
-struct PersistQuery {
-    /// Paths relative to the workspace, separated by commas.
-    excludes: Option<String>,
-}
 
 pub(super) fn routes() -> Router<State> {
     Router::new()

@@ -4,46 +4,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{self, Dir, FileType, Mode, OFlags, Stat};
+use sandbox_protocol::file::{Entry, EntryKind};
 use sandbox_protocol::time::Timestamp;
-use serde::Serialize;
 
 use super::path::WorkspacePath;
 use super::root::{self, Root};
 use crate::error::Error;
-
-/// One name in a folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Entry {
-    /// The name; what is not UTF-8 in it is replaced.
-    pub name: String,
-    /// What it names.
-    #[serde(rename = "type")]
-    pub kind: EntryKind,
-    /// Its length, in bytes.
-    pub size_bytes: u64,
-    /// When its content was last changed.
-    pub modified_at: Timestamp,
-    /// Its permissions, in octal (`0644`).
-    pub mode: String,
-    /// Where a link leads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-}
-
-/// What a name in a folder stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum EntryKind {
-    /// A regular file.
-    File,
-    /// A folder.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A socket, a FIFO or a device.
-    Other,
-}
 
 /// The entries of the folder at `path`, sorted by name.
 pub(super) fn list(root: &Root, path: &WorkspacePath) -> Result<Vec<Entry>, Error> {

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Body;
+use sandbox_protocol::file::Entry;
 
 use crate::error::Error;
 use crate::rights::Rights;
 
-pub use listing::{Entry, EntryKind};
 pub use path::WorkspacePath;
 pub(crate) use root::{Root, is_folder, look};
 pub(crate) use transfer::{Download, Upload};
