@@ -1,6 +1,9 @@
 //! Who may call: the key, the origin of a browser's page, the loopback rule of anonymous mode; pure.
 
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
+use worker::Url;
+
+use crate::settings::{misconfigured, switch};
 
 /// What a request shows of its caller.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +28,35 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    /// Reads the variables that `lookup` finds. The error names the variable and its rule.
+    pub(crate) fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ErrorBody> {
+        let api_key = lookup("SANDBOX_API_KEY");
+        // A header is trimmed on its way: such a key would open to nobody.
+        if api_key.as_ref().is_some_and(|key| key.trim() != key) {
+            return Err(misconfigured(
+                "SANDBOX_API_KEY",
+                "without white space at its ends, a line break included",
+            ));
+        }
+        let gate = Self {
+            api_key,
+            anonymous: switch(&lookup, "SANDBOX_ANONYMOUS")?,
+            allowed_origins: lookup("SANDBOX_ALLOWED_ORIGINS").unwrap_or_default(),
+        };
+        if !gate.origins().all(is_origin) {
+            return Err(misconfigured(
+                "SANDBOX_ALLOWED_ORIGINS",
+                "origins like \"https://app.example\", without a path, separated by commas",
+            ));
+        }
+        Ok(gate)
+    }
+
+    fn origins(&self) -> impl Iterator<Item = &str> {
+        let parts = self.allowed_origins.split([',', ' ']);
+        parts.filter(|origin| !origin.is_empty())
+    }
+
     /// Refuses the page of a foreign origin: `ORIGIN_NOT_ALLOWED`. `own` is the Worker's origin.
     pub(crate) fn check_origin(&self, caller: Caller<'_>, own: &str) -> Result<(), ErrorBody> {
         match caller.origin {
@@ -39,9 +71,7 @@ impl Gate {
 
     /// Whether `origin` is in the list of those allowed besides the Worker's own.
     pub(crate) fn allows_origin(&self, origin: &str) -> bool {
-        self.allowed_origins
-            .split([',', ' '])
-            .any(|allowed| !allowed.is_empty() && allowed == origin)
+        self.origins().any(|allowed| allowed == origin)
     }
 
     /// Refuses a caller without the key: `UNAUTHORIZED`, or `API_KEY_MISSING` where none is configured.
@@ -70,6 +100,13 @@ impl Gate {
             )
         }
     }
+}
+
+/// Whether `text` is an origin just as a browser sends it.
+fn is_origin(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        ["http", "https"].contains(&url.scheme()) && url.origin().ascii_serialization() == text
+    })
 }
 
 /// Whether `host`, as in a `Host` header, is a name of this machine only. A page elsewhere can point a
@@ -114,6 +151,30 @@ mod tests {
             host: "sandbox.example",
             ..Caller::default()
         }
+    }
+
+    #[test]
+    fn a_variable_that_breaks_its_rule_is_named_with_the_rule() {
+        for (name, value) in [
+            ("SANDBOX_ANONYMOUS", "yes"),
+            ("SANDBOX_API_KEY", "secret\n"),
+            ("SANDBOX_ALLOWED_ORIGINS", "app.example"),
+            ("SANDBOX_ALLOWED_ORIGINS", "https://app.example/"),
+            ("SANDBOX_ALLOWED_ORIGINS", "https://App.example"),
+            ("SANDBOX_ALLOWED_ORIGINS", "https://a.example, *"),
+            ("SANDBOX_ALLOWED_ORIGINS", "ftp://a.example"),
+        ] {
+            let read = Gate::read(|asked| (asked == name).then(|| value.to_owned()));
+            let said = read.unwrap_err().error;
+            assert!(
+                said.contains(&format!("{name} must be ")),
+                "{value}: {said}"
+            );
+        }
+        let origins = "https://a.example, http://localhost:3000";
+        let gate =
+            Gate::read(|asked| (asked == "SANDBOX_ALLOWED_ORIGINS").then(|| origins.to_owned()));
+        assert!(gate.unwrap().allows_origin("http://localhost:3000"));
     }
 
     #[test]

@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 use worker::js_sys::{Object, Reflect};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
-use worker::{Env, Fetch, Headers, Method, Request, RequestInit, Response, State};
+use worker::{Fetch, Headers, Method, Request, RequestInit, Response, State};
 
 use crate::platform;
-use crate::settings::variable;
+use crate::settings::Settings;
 
 /// The two places where a sandbox can run. Everything above this is the same on both.
 pub(crate) enum Container {
     /// The platform's: Cloudflare's when deployed, Docker's under `wrangler dev`.
-    Platform(platform::Container),
+    Platform { container: platform::Container },
     /// One supervisor per sandbox on this machine, for development without Docker.
-    Local(LocalEngine),
+    Local(Slot),
 }
 
-/// A running `sandbox-supervisor engine`, and the sandbox in it.
-pub(crate) struct LocalEngine {
-    /// Its address, then the sandbox's id.
+/// A sandbox's place in a running `sandbox-supervisor engine`.
+pub(crate) struct Slot {
+    /// The engine's address, then the sandbox's id.
     url: String,
-    /// What it demands of its callers, made per run.
+    /// What the engine demands.
     secret: String,
 }
 
@@ -48,22 +48,26 @@ struct EngineStatus {
 impl Container {
     /// The container of the object `state` with the name `id`; `None` where there is neither a container
     /// nor a local engine.
-    pub(crate) fn of(state: &State, env: &Env, id: &str) -> Option<Self> {
+    pub(crate) fn of(state: &State, settings: &Settings, id: &str) -> Option<Self> {
         if let Some(container) = state.container() {
-            return Some(Self::Platform(JsValue::from(container).unchecked_into()));
+            return Some(Self::Platform {
+                container: JsValue::from(container).unchecked_into(),
+            });
         }
-        Some(Self::Local(LocalEngine {
-            url: format!("{}/{id}", variable(env, "LOCAL_ENGINE_URL")?),
-            secret: variable(env, "LOCAL_ENGINE_SECRET")?,
-        }))
+        settings.local_engine.as_ref().map(|engine| {
+            Self::Local(Slot {
+                url: format!("{}/{id}", engine.url),
+                secret: engine.secret.clone(),
+            })
+        })
     }
 
     /// Whether it runs. A running one need not answer yet.
     pub(crate) async fn running(&self) -> worker::Result<bool> {
         match self {
-            Self::Platform(container) => Ok(container.running()),
-            Self::Local(engine) => {
-                let mut answer = engine.call(Method::Get, "/status", None).await?;
+            Self::Platform { container } => Ok(container.running()),
+            Self::Local(slot) => {
+                let mut answer = slot.call(Method::Get, "/status", None).await?;
                 Ok(answer.json::<EngineStatus>().await?.running)
             }
         }
@@ -72,27 +76,27 @@ impl Container {
     /// Starts it. That it answers is for the caller to find out.
     pub(crate) async fn start(&self, startup: &Startup) -> worker::Result<()> {
         match self {
-            Self::Platform(container) => {
+            Self::Platform { container } => {
                 container.start(&start_options(startup)?)?;
                 Ok(())
             }
-            Self::Local(engine) => {
+            Self::Local(slot) => {
                 let body = serde_json::to_string(startup)?;
-                engine.call(Method::Post, "/start", Some(body)).await?;
+                slot.call(Method::Post, "/start", Some(body)).await?;
                 Ok(())
             }
         }
     }
 
-    /// Ends it at once and returns when it is gone. No error if it does not run.
+    /// Ends it at once and returns when it is gone, from the engine's list too. No error if it does not run.
     pub(crate) async fn destroy(&self) -> worker::Result<()> {
         match self {
-            Self::Platform(container) => {
+            Self::Platform { container } => {
                 JsFuture::from(container.destroy()?).await?;
                 Ok(())
             }
-            Self::Local(engine) => {
-                engine.call(Method::Delete, "", None).await?;
+            Self::Local(slot) => {
+                slot.call(Method::Delete, "", None).await?;
                 Ok(())
             }
         }
@@ -102,7 +106,7 @@ impl Container {
     pub(crate) async fn outlive_eviction(&self, ms: u64) -> worker::Result<()> {
         match self {
             #[expect(clippy::cast_precision_loss, reason = "a few minutes")]
-            Self::Platform(container) => {
+            Self::Platform { container } => {
                 JsFuture::from(container.set_inactivity_timeout(ms as f64)?).await?;
                 Ok(())
             }
@@ -111,16 +115,16 @@ impl Container {
         }
     }
 
-    /// Resolves when it has stopped, for whatever reason. The local engine tells no such thing by itself:
-    /// there a supervisor that is gone shows in the calls to it, which break off.
-    pub(crate) async fn stopped(&self) {
+    /// Resolves when it has stopped, for whatever reason, with what the platform says of it. The local engine tells
+    /// no such thing by itself: there a supervisor that is gone shows in the calls to it, which break off.
+    pub(crate) async fn stopped(&self) -> Option<String> {
         match self {
-            Self::Platform(container) => {
-                if let Ok(monitor) = container.monitor() {
-                    // A rejection is an end like any other here: a crash, a kill, a destroy.
-                    let _ = JsFuture::from(monitor).await;
-                }
+            Self::Platform { container } => match container.monitor() {
+                Ok(monitor) => JsFuture::from(monitor).await.err(),
+                // It never ran, or the platform has forgotten it.
+                Err(error) => Some(error),
             }
+            .map(|error| worker::Error::from(error).to_string()),
             Self::Local(_) => futures::future::pending().await,
         }
     }
@@ -135,15 +139,15 @@ impl Container {
         body: Option<JsValue>,
     ) -> worker::Result<Response> {
         match self {
-            Self::Platform(container) => {
+            Self::Platform { container } => {
                 let port = container.fetcher(SUPERVISOR_PORT)?;
                 let url = format!("http://supervisor{path_and_query}");
                 let request = platform::request(method, &url, &headers, body.as_ref())?;
                 port.fetch_request(request).await
             }
-            Self::Local(engine) => {
-                headers.set("Sandbox-Engine-Secret", &engine.secret)?;
-                let url = format!("{}/port{path_and_query}", engine.url);
+            Self::Local(slot) => {
+                headers.set("Sandbox-Engine-Secret", &slot.secret)?;
+                let url = format!("{}/port{path_and_query}", slot.url);
                 let request = platform::request(method, &url, &headers, body.as_ref())?;
                 let answer = Fetch::Request(request).send().await?;
                 // The supervisor answers 502 only for a service behind it, and says so in JSON of its own.
@@ -156,7 +160,7 @@ impl Container {
     }
 }
 
-impl LocalEngine {
+impl Slot {
     async fn call(
         &self,
         method: Method,

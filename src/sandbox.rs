@@ -60,10 +60,12 @@ pub struct Sandbox {
 impl DurableObject for Sandbox {
     fn new(state: State, env: Env) -> Self {
         let id = state.id().name().unwrap_or_default();
+        let settings = Settings::from_env(&env);
+        let container = settings.as_ref().ok();
         let core = Core {
-            container: Container::of(&state, &env, &id),
+            container: container.and_then(|settings| Container::of(&state, settings, &id)),
             records: Records::of(&state),
-            settings: Settings::from_env(&env),
+            settings,
             id,
             state,
             starting: RefCell::default(),
