@@ -1,6 +1,8 @@
 //! The way up: from no container to a supervisor that answers with its boot.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::rc::Rc;
 
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
@@ -12,7 +14,11 @@ use crate::error::{Result, internal, unavailable};
 use crate::lifecycle::{BUILD_TICK_MS, OUTLIVE_MS, START_LIMIT_MS, lease};
 use crate::platform::{now, random_name, sleep, within};
 use crate::records::{Life, Options};
+use crate::refusal::Refusal;
 use crate::sandbox::{Core, interrupted};
+
+/// The reason of an error whose container had come up and is gone.
+pub(crate) const CONTAINER_DIED: &str = "containerDied";
 
 /// How long the supervisor may take over one probe, in milliseconds.
 const PROBE_LIMIT_MS: u64 = 5000;
@@ -89,71 +95,108 @@ async fn start(core: &Rc<Core>) -> Result<Life> {
     }
 }
 
+/// From no container to a supervisor that answers, within the time that a start has.
 async fn bring_up(
     core: &Core,
     container: &Container,
     life: &Life,
     options: &Options,
 ) -> Result<Life> {
+    // What was last said tells more than that the time is over.
+    let last = RefCell::default();
+    let up = within(START_LIMIT_MS, climb(core, container, life, options, &last)).await;
+    up.unwrap_or_else(|| {
+        let said = last.take();
+        worker::console_warn!("no answer in {START_LIMIT_MS} ms; last: {said}");
+        Err(unavailable(
+            "timedOut",
+            format!("the container did not answer in {START_LIMIT_MS} ms"),
+        ))
+    })
+}
+
+async fn climb(
+    core: &Core,
+    container: &Container,
+    life: &Life,
+    options: &Options,
+    last: &RefCell<String>,
+) -> Result<Life> {
     // What runs now belongs to no life on record: this one has not begun, and others have ended.
     if core.container_running().await? {
-        let cleared = within(30_000, container.destroy()).await;
-        cleared
-            .unwrap_or_else(|| Err("no end in 30 s".into()))
-            .map_err(|error| start_failure(&error.to_string()))?;
+        container.destroy().await.map_err(told)?;
     }
     let startup = Startup {
         token: life.token.clone(),
         env: BTreeMap::new(),
         enable_internet: options.enable_internet,
     };
-    let failed = |error: worker::Error| start_failure(&error.to_string());
-    container.start(&startup).await.map_err(failed)?;
-    container
-        .outlive_eviction(OUTLIVE_MS)
-        .await
-        .map_err(failed)?;
-    let boot_id = first_answer(core, container, life).await?;
-    let client = core.client(life)?;
-    if !options.env.is_empty() {
-        client
-            .set_environment(&options.env)
-            .await
-            .map_err(|failure| silent(&failure))?;
-    }
+    container.start(&startup).await.map_err(told)?;
+    container.outlive_eviction(OUTLIVE_MS).await.map_err(told)?;
+    let boot_id = first_answer(core, container, life, last).await?;
     still_wanted(core, life)?;
-    let life = Life {
-        status: SandboxStatus::Running,
+    let up = Life {
         boot_id: Some(boot_id),
         last_activity_at: now(),
         ..life.clone()
     };
-    core.records.set_life(&life)?;
-    core.verified.set(Some(life.generation));
-    core.event(life.generation, "running", life.boot_id.clone())?;
-    Ok(life)
+    // From here on, what goes wrong went wrong with a container that was up.
+    core.records.set_life(&up)?;
+    let client = core.client(&up)?;
+    if !options.env.is_empty()
+        && let Err(failure) = client.set_environment(&options.env).await
+    {
+        return Err(fell_silent(core, &failure).await);
+    }
+    still_wanted(core, &up)?;
+    let up = Life {
+        status: SandboxStatus::Running,
+        ..up
+    };
+    core.records.set_life(&up)?;
+    core.verified.set(Some(up.generation));
+    core.event(up.generation, "running", up.boot_id.clone())?;
+    Ok(up)
 }
 
 /// Probes until the supervisor answers; its boot. The platform has no event for this.
-async fn first_answer(core: &Core, container: &Container, life: &Life) -> Result<String> {
+async fn first_answer(
+    core: &Core,
+    container: &Container,
+    life: &Life,
+    last: &RefCell<String>,
+) -> Result<String> {
     let client = core.client(life)?;
     loop {
-        let failure = match client.health(PROBE_LIMIT_MS).await {
+        let said = match client.health(PROBE_LIMIT_MS).await {
             Ok(health) => return Ok(health.boot_id),
-            Err(failure) => failure,
+            Err(Failure::Silent(detail)) => detail,
+            Err(Failure::Refused(error)) => error.to_string(),
         };
         still_wanted(core, life)?;
-        let running = container.running().await;
-        if !running.map_err(|error| start_failure(&error.to_string()))? {
-            return Err(unavailable(
-                "startFailed",
-                "the container stopped before its supervisor answered",
-            ));
+        if Refusal::of(&said).is_final() {
+            return Err(told(said));
         }
-        if now().since(life.started_at) > START_LIMIT_MS {
-            return Err(silent(&failure));
+        if !container.running().await.map_err(told)? {
+            return Err(told(why_stopped(container).await));
         }
+        last.replace(said);
         sleep(PROBE_PAUSE_MS).await;
+    }
+}
+
+/// What the platform says of a container that stopped before it answered.
+async fn why_stopped(container: &Container) -> String {
+    let said = within(PROBE_LIMIT_MS, container.stopped()).await.flatten();
+    said.unwrap_or_else(|| "the container did not start: it stopped before it answered".into())
+}
+
+/// Why a supervisor that had answered does not any more.
+async fn fell_silent(core: &Core, failure: &Failure) -> ErrorBody {
+    worker::console_warn!("after its first answer: {failure:?}");
+    match core.container_running().await {
+        Ok(false) => unavailable(CONTAINER_DIED, "the container stopped as it came up"),
+        _ => unavailable("unreachable", "the supervisor fell silent as it came up"),
     }
 }
 
@@ -196,48 +239,10 @@ async fn give_up(
     Ok(())
 }
 
-fn silent(failure: &Failure) -> ErrorBody {
-    let detail = match failure {
-        Failure::Silent(detail) => detail.clone(),
-        Failure::Refused(error) => error.to_string(),
-    };
-    unavailable(
-        "unreachable",
-        format!("the supervisor did not answer: {detail}"),
-    )
-}
-
-/// What the platform says when it cannot start a container, as an error for the client: worth another
-/// try (503) or not (500).
-pub(crate) fn start_failure(message: &str) -> ErrorBody {
-    let said = message.to_ascii_lowercase();
-    let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
-    if has(&["no container instance", "requesting too many containers"]) {
-        return unavailable(
-            "noInstance",
-            "the platform has no container to give right now",
-        );
-    }
-    if has(&["maximum number of running container instances"]) {
-        return unavailable(
-            "maxInstances",
-            "as many containers run as this deployment may have",
-        )
-        .suggest("destroy a sandbox, or raise max_instances in wrangler.toml");
-    }
-    if has(&[
-        "no such image",
-        "no application that matches",
-        "no container application assigned",
-        "ran out of memory",
-        "too many subprocesses",
-    ]) {
-        worker::console_error!("the container cannot start: {message}");
-        return ErrorBody::new(
-            ErrorCode::InternalError,
-            "the container cannot start, and trying again will not help; the Worker's log has the detail",
-        );
-    }
-    worker::console_warn!("the container did not start: {message}");
-    unavailable("startFailed", "the container did not start")
+/// The error for the client of what the platform refused, whose words are for the log.
+fn told(message: impl Display) -> ErrorBody {
+    let message = message.to_string();
+    let refusal = Refusal::of(&message);
+    worker::console_warn!("the container did not start: {message} ({refusal:?})");
+    refusal.error()
 }

@@ -206,7 +206,10 @@ pub(crate) async fn broken_off(core: &Rc<Core>, life: &Life, error: &worker::Err
     }
     match core.container_running().await {
         Ok(true) => unavailable("unreachable", format!("the supervisor broke off: {error}")),
-        _ => unavailable("containerDied", "the container stopped during the call"),
+        _ => unavailable(
+            boot::CONTAINER_DIED,
+            "the container stopped during the call",
+        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Errors on this side: the protocol's body, and its one conversion to a response.
 
+use crate::refusal::retry_after_s;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use worker::{Response, ResponseBuilder, console_error};
 
@@ -27,11 +28,9 @@ pub(crate) fn unavailable(reason: &str, error: impl Into<String>) -> ErrorBody {
 pub(crate) fn response(error: &ErrorBody) -> worker::Result<Response> {
     let mut builder = ResponseBuilder::new().with_status(error.code.status());
     if error.code == ErrorCode::ContainerUnavailable {
-        let seconds = match error.context.reason.as_deref() {
-            Some("noInstance" | "maxInstances") => "10",
-            _ => "3",
-        };
-        builder = builder.with_header("Retry-After", seconds)?;
+        let reason = error.context.reason.as_deref().unwrap_or_default();
+        let seconds = retry_after_s(reason).to_string();
+        builder = builder.with_header("Retry-After", &seconds)?;
     }
     if let Some(allow) = &error.context.allow {
         builder = builder.with_header("Allow", &allow.join(", "))?;

@@ -45,6 +45,7 @@ mod kept_log;
 mod lifecycle;
 mod platform;
 mod records;
+mod refusal;
 mod registry;
 mod relay;
 mod router;

@@ -10,11 +10,16 @@
 //!      │  refused, no container                ▲
 //!      └───────────────────────────────────────┘
 //! ```
+//!
+//! Without a process to ask, the reason is `startFailed` when the container never came up or the process was
+//! refused, `containerDied` when it came up and is gone, `lost` when nobody can tell.
 
 mod live;
 mod outcome;
 mod save;
+mod start;
 mod task;
+mod watch;
 
 use std::rc::Rc;
 

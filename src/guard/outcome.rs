@@ -15,6 +15,51 @@ pub(super) enum Outcome {
     Refused(ErrorBody),
 }
 
+/// How long a supervisor may be silent before its container counts as lost, in milliseconds.
+pub(super) const SILENCE_LIMIT_MS: u64 = 30_000;
+
+/// What is known of a build whose process nobody can be asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Whether the supervisor of its container has ever answered.
+    pub(super) came_up: bool,
+    /// Whether somebody answered that it will not be started.
+    pub(super) refused: bool,
+    /// Whether the container runs; `None` if nobody says.
+    pub(super) runs: Option<bool>,
+    /// For how long the supervisor has not answered.
+    pub(super) silent_ms: u64,
+}
+
+impl Seen {
+    /// A supervisor that has answered before, and does not now.
+    pub(super) fn silent(runs: Option<bool>, silent_ms: u64) -> Self {
+        Self {
+            came_up: true,
+            refused: false,
+            runs,
+            silent_ms,
+        }
+    }
+
+    /// Why there is no process to ask about; `None` while the supervisor may still answer.
+    ///
+    /// `startFailed` only when the container never came up, or the process was refused. One that came up and
+    /// is gone is `containerDied`. What nobody can tell for too long is `lost`.
+    pub(super) fn reason(self) -> Option<BuildReason> {
+        match self {
+            Self { refused: true, .. } | Self { came_up: false, .. } => {
+                Some(BuildReason::StartFailed)
+            }
+            Self {
+                runs: Some(false), ..
+            } => Some(BuildReason::ContainerDied),
+            Self { silent_ms, .. } if silent_ms > SILENCE_LIMIT_MS => Some(BuildReason::Lost),
+            _ => None,
+        }
+    }
+}
+
 impl Outcome {
     /// Writes the outcome into the record, where a next isolate finds it.
     pub(super) fn write(self, record: &mut Build) {
@@ -65,7 +110,7 @@ mod tests {
     use sandbox_protocol::build::{Build, BuildReason, BuildStatus};
     use sandbox_protocol::process::{ExitReason, Process};
 
-    use super::{Outcome, final_status};
+    use super::{Outcome, SILENCE_LIMIT_MS, Seen, final_status};
 
     /// The record of a build that ended as `reason`, with this exit code and match.
     fn ended(reason: ExitReason, exit_code: Option<i32>, matched: Option<bool>) -> Build {
@@ -118,6 +163,45 @@ mod tests {
                 "{reason:?}"
             );
             assert!(!record.matched);
+        }
+    }
+
+    #[test]
+    fn what_came_up_and_is_gone_has_died_and_what_never_did_has_not_started() {
+        let long = SILENCE_LIMIT_MS + 1;
+        let refused = BuildReason::StartFailed;
+        for (came_up, refused, runs, silent_ms, reason) in [
+            (false, false, None, 0, Some(refused)),
+            (false, false, Some(false), long, Some(refused)),
+            (false, false, Some(true), long, Some(refused)),
+            (true, true, Some(true), 0, Some(refused)),
+            (true, true, Some(false), long, Some(refused)),
+            (
+                true,
+                false,
+                Some(false),
+                0,
+                Some(BuildReason::ContainerDied),
+            ),
+            (
+                true,
+                false,
+                Some(false),
+                long,
+                Some(BuildReason::ContainerDied),
+            ),
+            (true, false, Some(true), long, Some(BuildReason::Lost)),
+            (true, false, None, long, Some(BuildReason::Lost)),
+            (true, false, Some(true), SILENCE_LIMIT_MS, None),
+            (true, false, None, 0, None),
+        ] {
+            let seen = Seen {
+                came_up,
+                refused,
+                runs,
+                silent_ms,
+            };
+            assert_eq!(seen.reason(), reason, "{seen:?}");
         }
     }
 

@@ -7,7 +7,8 @@ use sandbox_protocol::cursor::Cursor;
 use crate::client::{Client, Failure};
 use crate::platform::{now, sleep, within};
 
-use super::task::{Guard, SILENCE_LIMIT_MS};
+use super::outcome::SILENCE_LIMIT_MS;
+use super::task::Guard;
 
 /// How far behind the log the kept one may be, in milliseconds.
 pub(super) const SAVE_EVERY_MS: u64 = 5000;

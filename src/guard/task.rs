@@ -1,39 +1,22 @@
 //! The one task of a build: start, watch, end.
 
-use std::pin::pin;
 use std::rc::Rc;
 
 use futures::channel::{mpsc, oneshot};
-use futures::{FutureExt, StreamExt, select_biased};
-use sandbox_protocol::build::{Build, BuildReason, BuildStatus};
-use sandbox_protocol::error::ErrorCode;
-use sandbox_protocol::sandbox::{Receipt, SandboxStatus};
-use sandbox_protocol::time::Timestamp;
+use sandbox_protocol::build::{Build, BuildReason};
+use sandbox_protocol::error::ErrorBody;
+use sandbox_protocol::sandbox::Receipt;
 
-use crate::client::{Client, Failure};
-use crate::error::{Result, internal};
-use crate::lifecycle::signed;
+use crate::error::{Result, unavailable};
 use crate::platform::{now, sleep};
-use crate::records::{BuildRow, Life};
-use crate::sandbox::Core;
+use crate::records::BuildRow;
+use crate::sandbox::{Core, interrupted};
 use crate::{boot, teardown};
 
 use super::live::{Command, Live};
 use super::nothing_destroyed;
 use super::outcome::{Outcome, final_status};
 use super::save::SAVE_EVERY_MS;
-
-/// How long a supervisor may be silent before it counts as lost, in milliseconds.
-pub(super) const SILENCE_LIMIT_MS: u64 = 30_000;
-
-/// How long one wait for the exit is held, in milliseconds.
-const WAIT_MS: u64 = 50_000;
-
-/// How much later than the supervisor the object ends a build that is out of time, in milliseconds.
-const DEADLINE_MARGIN_MS: i64 = 30_000;
-
-/// How long followers may read on after the exit, in milliseconds; longer if the build has time left.
-const DRAIN_MS: i64 = 60_000;
 
 /// The owner of one build.
 pub(super) struct Guard {
@@ -78,158 +61,10 @@ impl Guard {
                 Some(self.watch(&life, inbox).await)
             }
             Err(outcome) => {
-                let refusal = match &outcome {
-                    Outcome::Refused(error) => error.clone(),
-                    _ => crate::sandbox::interrupted(),
-                };
-                let _ = tell_started.send(Err(refusal));
+                let _ = tell_started.send(Err(refusal(&outcome)));
                 Some(outcome)
             }
         }
-    }
-
-    async fn start_unless_cancelled(
-        &mut self,
-        inbox: &mut mpsc::UnboundedReceiver<Command>,
-    ) -> Result<Life, Outcome> {
-        let cancelled = async {
-            loop {
-                if let Some(Command::Cancel(reason)) = inbox.next().await {
-                    return reason;
-                }
-            }
-        };
-        let mut cancelled = pin!(cancelled.fuse());
-        select_biased! {
-            reason = cancelled => Err(Outcome::Stop(reason)),
-            started = pin!(self.start().fuse()) => started,
-        }
-    }
-
-    /// Container, process, row. A process of this build that is there already is taken as it is.
-    async fn start(&mut self) -> Result<Life, Outcome> {
-        if self.row.record.status == BuildStatus::Running {
-            return self.same_life().await;
-        }
-        self.start_anew().await
-    }
-
-    /// The life in which the process was started; another one knows nothing of it.
-    async fn same_life(&self) -> Result<Life, Outcome> {
-        let silent_since = now();
-        loop {
-            match self.core.running_life().await {
-                Ok(Some(life)) if Some(life.generation) == self.row.generation => return Ok(life),
-                Ok(_) => return Err(Outcome::Stop(BuildReason::ContainerDied)),
-                Err(_) if now().since(silent_since) > SILENCE_LIMIT_MS => {
-                    return Err(Outcome::Stop(BuildReason::Lost));
-                }
-                Err(_) => sleep(500).await,
-            }
-        }
-    }
-
-    async fn start_anew(&mut self) -> Result<Life, Outcome> {
-        let before = self.core.records.life().map_err(Outcome::Refused)?;
-        let life = boot::ensure(&self.core).await.map_err(Outcome::Refused)?;
-        self.row.started_container |= before.is_none_or(|before| {
-            before.status == SandboxStatus::Stopped || before.generation != life.generation
-        });
-        self.row.generation = Some(life.generation);
-        self.start_process(&life).await?;
-        self.row.record.status = BuildStatus::Running;
-        let written = self.core.records.set_build(&self.row);
-        written.map_err(Outcome::Refused)?;
-        Ok(life)
-    }
-
-    async fn start_process(&self, life: &Life) -> Result<(), Outcome> {
-        let client = self.core.client(life).map_err(Outcome::Refused)?;
-        if client.process(self.live.id.as_str()).await.is_ok() {
-            return Ok(());
-        }
-        let body = serde_json::to_string(&self.row.process)
-            .map_err(|error| Outcome::Refused(internal("the build could not be sent", error)))?;
-        let process = client.start(body).await.map_err(|failure| match failure {
-            Failure::Refused(error) => Outcome::Refused(error),
-            // It may have been started: what nobody knows of must go with its sandbox.
-            Failure::Silent(_) => Outcome::Stop(BuildReason::Lost),
-        })?;
-        let detail = process
-            .pid
-            .map(|pid| format!("{} as pid {pid}", process.id));
-        let noted = self.core.event(life.generation, "buildStarted", detail);
-        noted.map_err(Outcome::Refused)
-    }
-
-    /// Until the build has ended or is to end.
-    async fn watch(
-        &mut self,
-        present: &Life,
-        inbox: &mut mpsc::UnboundedReceiver<Command>,
-    ) -> Outcome {
-        let (core, live) = (Rc::clone(&self.core), Rc::clone(&self.live));
-        let Ok(client) = core.client(present) else {
-            return Outcome::Stop(BuildReason::Lost);
-        };
-        let mut exited = pin!(exit_of(&core, client, live.id.as_str()).fuse());
-        let mut stopped = pin!(client.container.stopped().fuse());
-        let deadline = self.deadline();
-        let mut late = pin!(sleep(deadline.plus_ms(DEADLINE_MARGIN_MS).since(now())).fuse());
-        let mut outcome = {
-            let mut saved = pin!(self.keep_saving(client).fuse());
-            loop {
-                let mut alone = pin!(live.missed_too_long(&core).fuse());
-                select_biased! {
-                    outcome = exited => break outcome,
-                    command = inbox.next() => match command {
-                        Some(Command::Cancel(reason)) => break Outcome::Stop(reason),
-                        _ if live.is_left() => break Outcome::Stop(BuildReason::ClientGone),
-                        _ => {}
-                    },
-                    () = stopped => break Outcome::Stop(BuildReason::ContainerDied),
-                    () = saved => break Outcome::Stop(BuildReason::Lost),
-                    () = alone => break Outcome::Stop(BuildReason::ClientGone),
-                    () = late => break Outcome::Stop(BuildReason::Timeout),
-                }
-            }
-        };
-        if let Outcome::Ended(_) = outcome
-            && let Some(reason) = self.drain(&live, inbox, deadline).await
-        {
-            // What the process did stands; only a destroy that was asked for is told.
-            if reason == BuildReason::Destroyed {
-                outcome = Outcome::Stop(reason);
-            }
-        }
-        outcome
-    }
-
-    fn deadline(&self) -> Timestamp {
-        let record = &self.row.record;
-        record
-            .started_at
-            .plus_ms(signed(self.row.process.timeout_ms))
-    }
-
-    /// Lets those who follow read to the end of the log, which lies in the container.
-    async fn drain(
-        &self,
-        live: &Live,
-        inbox: &mut mpsc::UnboundedReceiver<Command>,
-        deadline: Timestamp,
-    ) -> Option<BuildReason> {
-        let until = deadline.max(now().plus_ms(DRAIN_MS));
-        let mut late = pin!(sleep(until.since(now())).fuse());
-        while live.is_feeding() {
-            select_biased! {
-                command = inbox.next() => if let Some(Command::Cancel(reason)) = command {
-                    return Some(reason);
-                },
-                () = late => return None,
-            }
-        }
-        None
     }
 
     /// From the outcome to the final record. Past any limit it goes on, and the record says what is missing.
@@ -287,31 +122,18 @@ impl Guard {
     }
 }
 
-/// Waits until the process has ended, through every cut.
-async fn exit_of(core: &Core, client: Client<'_>, id: &str) -> Outcome {
-    let mut silent_since = None;
-    loop {
-        let failure = match client.wait_for_exit(id, WAIT_MS).await {
-            Ok(None) => {
-                silent_since = None;
-                continue;
-            }
-            Ok(Some(_)) => match client.process(id).await {
-                Ok(process) => return Outcome::Ended(Box::new(process)),
-                Err(failure) => failure,
-            },
-            Err(failure) => failure,
-        };
-        if matches!(&failure, Failure::Refused(error) if error.code == ErrorCode::ProcessNotFound) {
-            return Outcome::Stop(BuildReason::ContainerDied);
-        }
-        if let Ok(false) = core.container_running().await {
-            return Outcome::Stop(BuildReason::ContainerDied);
-        }
-        let since = *silent_since.get_or_insert(now());
-        if now().since(since) > SILENCE_LIMIT_MS {
-            return Outcome::Stop(BuildReason::Lost);
-        }
-        sleep(500).await;
+/// What the client of a build that could not be started is answered with.
+fn refusal(outcome: &Outcome) -> ErrorBody {
+    match outcome {
+        Outcome::Refused(error) => error.clone(),
+        Outcome::Stop(BuildReason::ContainerDied) => unavailable(
+            boot::CONTAINER_DIED,
+            "the container stopped before the build had begun",
+        ),
+        Outcome::Stop(BuildReason::Lost) => unavailable(
+            "unreachable",
+            "the supervisor fell silent before the build had begun",
+        ),
+        Outcome::Stop(_) | Outcome::Ended(_) => interrupted(),
     }
 }

@@ -1,12 +1,14 @@
 //! Every fault at every moment of a build: what is left of it is its record and its log.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::iter;
 use rustix::process::Signal;
+use sandbox_protocol::time::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::harness::{Dev, Engine, Events, Sandbox, Setup, within};
@@ -21,6 +23,10 @@ const SETUP: Setup<'_> = Setup {
 
 /// The longest way down is that of a frozen supervisor: each question to it has its limit.
 const SETTLES_WITHIN: Duration = Duration::from_mins(3);
+
+/// How long after `destroyed` was said the machine's own list may be behind: the object's clock stands still between
+/// two waits, and a process is listed until its parent has reaped it.
+const LISTED_AFTERWARDS_MS: i64 = 1500;
 
 /// Prints until it is ended.
 const TALKS: &str = "for i in $(seq 100000); do echo line $i; sleep 0.1; done";
@@ -70,21 +76,19 @@ impl Fault {
         matches!(self, ClientGone | Reload | WorkerdKilled)
     }
 
-    /// The reasons that are true of a build that it hits at `moment`.
-    fn reasons(self, moment: Moment) -> &'static [&'static str] {
+    /// The reason that is true of a build that it hits at `moment`, whose container had come up by then or not.
+    fn reason(self, moment: Moment, came_up: bool) -> &'static str {
         match (moment, self) {
             // Nobody waits for the one that has no container yet: the next isolate starts it, and it ends by itself.
             (AfterTheEnd, _) | (BeforeContainer, Reload | WorkerdKilled | StorageReadBack) => {
-                &["exited"]
+                "exited"
             }
-            (WhileDestroying, _) => &["cancelled"],
-            (_, ClientGone) | (DuringBuild, Reload | WorkerdKilled) => &["clientGone"],
-            (DuringBuild, StorageReadBack | ContainerKilled | SupervisorKilled) => {
-                &["containerDied"]
-            }
-            (DuringBuild, SupervisorFrozen) => &["lost"],
+            (WhileDestroying, _) => "cancelled",
+            (_, ClientGone) | (DuringBuild, Reload | WorkerdKilled) => "clientGone",
             // It depends on how far the start had come.
-            (BeforeContainer, _) => &["startFailed", "containerDied", "lost"],
+            (BeforeContainer, _) if !came_up => "startFailed",
+            (_, StorageReadBack | ContainerKilled | SupervisorKilled) => "containerDied",
+            (_, SupervisorFrozen) => "lost",
         }
     }
 }
@@ -370,10 +374,14 @@ async fn settle(fault: Fault, subject: Subject<'_>, started: Instant) -> Cell {
     if &before["status"] != wanted {
         wrong.push(format!("the moment was missed: {before}"));
     }
+    let mut last_seen = Timestamp(0);
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     loop {
         ticks.tick().await;
         let left = sandbox.remains();
+        if !left.is_empty() {
+            last_seen = wall_clock();
+        }
         let alarm = left.is_empty() && tokio::task::block_in_place(|| sandbox.has_alarm());
         if left.is_empty() && !alarm {
             break;
@@ -386,16 +394,23 @@ async fn settle(fault: Fault, subject: Subject<'_>, started: Instant) -> Cell {
     let took = started.elapsed();
     drop(stream);
     let record = until(&sandbox, &build, "any record", |_| true).await;
-    let reason = record["reason"].as_str().unwrap_or("none");
-    if record["endedAt"].is_null() || !fault.reasons(moment).contains(&reason) {
-        wrong.push(format!("the record is {record}"));
+    let events = sandbox.get("events").send().await.json().await;
+    let came_up = count(&events, "running") > 0;
+    if record["endedAt"].is_null() || record["reason"] != fault.reason(moment, came_up) {
+        wrong.push(format!("came up: {came_up}, and the record is {record}"));
+    }
+    let said = Timestamp::deserialize(&record["endedAt"]).map_or(0, |Timestamp(ms)| ms);
+    if record["destroyed"] != true || last_seen.0 > said + LISTED_AFTERWARDS_MS {
+        let late = last_seen.0 - said;
+        wrong.push(format!(
+            "listed {late} ms after it was said to be destroyed: {record}"
+        ));
     }
     if moment == AfterTheEnd && record != before {
         wrong.push("the final record has changed".to_owned());
     }
-    let destroys = sandbox.destroys().await;
+    let destroys = count(&events, "destroyed");
     if destroys != 1 {
-        let events = sandbox.get("events").send().await.json().await;
         wrong.push(format!("destroyed {destroys} times: {events}"));
     }
     let logs = sandbox.get(&format!("builds/{build}/logs"));
@@ -410,6 +425,18 @@ async fn settle(fault: Fault, subject: Subject<'_>, started: Instant) -> Cell {
         took,
         wrong,
     }
+}
+
+/// How often the lifecycle log has `event`.
+fn count(events: &Value, event: &str) -> usize {
+    let log = events["events"].as_array().expect("a list of events");
+    log.iter().filter(|entry| entry["event"] == event).count()
+}
+
+fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ms = since.expect("it is later than 1970").as_millis();
+    Timestamp(i64::try_from(ms).expect("it is earlier than the year 292 million"))
 }
 
 fn check_log(
