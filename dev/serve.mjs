@@ -74,7 +74,7 @@ async function pickEngine() {
 /** An engine that answers may still lack the images; then the local engine serves, unless Docker was asked for. */
 async function serveOnDocker() {
   try {
-    await serve("docker", []);
+    await serve("docker", ["--var", "SANDBOX_DOCKER:true"]);
   } catch (error) {
     if (stopping || process.env.ENGINE || process.platform !== "linux") throw error;
     console.error("\x1b[1m» Docker answers but could not make or fetch the images: on to the local engine\x1b[0m");

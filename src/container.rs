@@ -15,7 +15,11 @@ use crate::settings::Settings;
 /// The two places where a sandbox can run. Everything above this is the same on both.
 pub(crate) enum Container {
     /// The platform's: Cloudflare's when deployed, Docker's under `wrangler dev`.
-    Platform { container: platform::Container },
+    Platform {
+        container: platform::Container,
+        /// Whether one that ended by itself stays listed, as Docker has it.
+        keeps_ended: bool,
+    },
     /// One supervisor per sandbox on this machine, for development without Docker.
     Local(Slot),
 }
@@ -40,6 +44,17 @@ pub(crate) struct Startup {
     pub(crate) enable_internet: bool,
 }
 
+impl Startup {
+    /// What serves nobody: its token is forgotten.
+    fn of_nobody() -> Self {
+        Self {
+            token: platform::random_name(52),
+            env: BTreeMap::new(),
+            enable_internet: false,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct EngineStatus {
     running: bool,
@@ -52,6 +67,7 @@ impl Container {
         if let Some(container) = state.container() {
             return Some(Self::Platform {
                 container: JsValue::from(container).unchecked_into(),
+                keeps_ended: settings.docker,
             });
         }
         settings.local_engine.as_ref().map(|engine| {
@@ -65,7 +81,7 @@ impl Container {
     /// Whether it runs. A running one need not answer yet.
     pub(crate) async fn running(&self) -> worker::Result<bool> {
         match self {
-            Self::Platform { container } => Ok(container.running()),
+            Self::Platform { container, .. } => Ok(container.running()),
             Self::Local(slot) => {
                 let mut answer = slot.call(Method::Get, "/status", None).await?;
                 Ok(answer.json::<EngineStatus>().await?.running)
@@ -76,7 +92,7 @@ impl Container {
     /// Starts it. That it answers is for the caller to find out.
     pub(crate) async fn start(&self, startup: &Startup) -> worker::Result<()> {
         match self {
-            Self::Platform { container } => {
+            Self::Platform { container, .. } => {
                 container.start(&start_options(startup)?)?;
                 Ok(())
             }
@@ -91,7 +107,15 @@ impl Container {
     /// Ends it at once and returns when it is gone, from the engine's list too. No error if it does not run.
     pub(crate) async fn destroy(&self) -> worker::Result<()> {
         match self {
-            Self::Platform { container } => {
+            Self::Platform {
+                container,
+                keeps_ended,
+            } => {
+                if *keeps_ended && !container.running() {
+                    // workerd's `destroy()` does nothing for one that it saw end, and has no other call that
+                    // removes it. A start takes over its name and its place; that one can be destroyed.
+                    container.start(&start_options(&Startup::of_nobody())?)?;
+                }
                 JsFuture::from(container.destroy()?).await?;
                 Ok(())
             }
@@ -106,7 +130,7 @@ impl Container {
     pub(crate) async fn outlive_eviction(&self, ms: u64) -> worker::Result<()> {
         match self {
             #[expect(clippy::cast_precision_loss, reason = "a few minutes")]
-            Self::Platform { container } => {
+            Self::Platform { container, .. } => {
                 JsFuture::from(container.set_inactivity_timeout(ms as f64)?).await?;
                 Ok(())
             }
@@ -119,7 +143,7 @@ impl Container {
     /// no such thing by itself: there a supervisor that is gone shows in the calls to it, which break off.
     pub(crate) async fn stopped(&self) -> Option<String> {
         match self {
-            Self::Platform { container } => match container.monitor() {
+            Self::Platform { container, .. } => match container.monitor() {
                 Ok(monitor) => JsFuture::from(monitor).await.err(),
                 // It never ran, or the platform has forgotten it.
                 Err(error) => Some(error),
@@ -139,7 +163,7 @@ impl Container {
         body: Option<JsValue>,
     ) -> worker::Result<Response> {
         match self {
-            Self::Platform { container } => {
+            Self::Platform { container, .. } => {
                 let port = container.fetcher(SUPERVISOR_PORT)?;
                 let url = format!("http://supervisor{path_and_query}");
                 let request = platform::request(method, &url, &headers, body.as_ref())?;

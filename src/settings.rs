@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) kept_log_bytes: u64,
     /// How long records of what has ended are kept, in milliseconds.
     pub(crate) retention_ms: u64,
+    /// Whether containers are Docker's, which keeps in its list what ended by itself (`make dev`).
+    pub(crate) docker: bool,
     /// Where sandboxes run without containers (`make dev`).
     pub(crate) local_engine: Option<LocalEngine>,
 }
@@ -43,6 +45,7 @@ impl Settings {
             heartbeat_ms: duration(&lookup, "SANDBOX_HEARTBEAT", 10_000)?,
             kept_log_bytes: bytes(&lookup, "SANDBOX_KEPT_LOG", 64 << 20)?,
             retention_ms: duration(&lookup, "SANDBOX_RETENTION", hours(7 * 24))?,
+            docker: switch(&lookup, "SANDBOX_DOCKER")?,
             local_engine: local_engine(&lookup)?,
         })
     }
@@ -137,6 +140,7 @@ mod tests {
         assert_eq!(settings.heartbeat_ms, 10_000);
         assert_eq!(settings.kept_log_bytes, 67_108_864);
         assert_eq!(settings.retention_ms, 604_800_000);
+        assert!(!settings.docker);
         assert_eq!(settings.local_engine, None);
     }
 
@@ -165,6 +169,7 @@ mod tests {
             ("SANDBOX_KEPT_LOG", "0", "a number of bytes"),
             ("SANDBOX_RETENTION", "a week", "a duration"),
             ("SANDBOX_RETENTION", "99999999999999999999h", "a duration"),
+            ("SANDBOX_DOCKER", "yes", "\"true\" or \"false\""),
             ("LOCAL_ENGINE_URL", "127.0.0.1:9000", "a URL"),
         ] {
             let read = Settings::read(|asked| (asked == name).then(|| value.to_owned()));

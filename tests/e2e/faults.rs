@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use rustix::process::Signal;
+
 use crate::harness::{Dev, Event, Setup, eventually, within};
 
 /// Short, so that a test does not wait half a minute for a client that does not come back.
@@ -134,5 +136,27 @@ async fn a_client_that_comes_back_in_time_gets_every_line_once() {
     let written: String = (1..=150).map(|i| format!("line {i}\n")).collect();
     assert_eq!(printed, written);
     assert_eq!(sandbox.remains(), Vec::<String>::new());
+    assert_eq!(sandbox.destroys().await, 1);
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn a_build_whose_supervisor_was_killed_is_called_destroyed_when_nothing_is_listed() {
+    let sandbox = Dev::shared().sandbox();
+    let request = json!({"command": "echo begun; sleep 1000", "onDisconnect": "continue"});
+    let (build, mut events) = sandbox.start_build(&request).await;
+    events.until("stdout").await;
+    sandbox.signal_supervisor(Signal::KILL);
+    events.rest().await;
+
+    let logs = format!("builds/{build}/logs?follow=true");
+    let mut rest = sandbox.get(&logs).send().await.events();
+    let closing = rest.until("build").await.data;
+    assert_eq!(sandbox.remains(), Vec::<String>::new(), "{closing}");
+    assert_eq!(
+        (&closing["reason"], &closing["destroyed"]),
+        (&json!("containerDied"), &json!(true)),
+        "{closing}"
+    );
     assert_eq!(sandbox.destroys().await, 1);
 }
