@@ -11,11 +11,12 @@ use sandbox_protocol::request::parse;
 use sandbox_protocol::routes::BUILD_ID_HEADER;
 use worker::{Request, Response, ResponseBody, ResponseBuilder};
 
-use crate::calls::{json, pass, prefers};
+use crate::calls::{json, prefers};
 use crate::error::{Result, internal};
 use crate::follow::{Follow, heartbeats_until};
 use crate::guard::{self, FIRST_SEAT, Live, closing_cursor, present};
 use crate::kept_log::KeptLog;
+use crate::pass::pass;
 use crate::platform::{self, Sink};
 use crate::records::BuildRow;
 use crate::sandbox::Core;

@@ -9,7 +9,8 @@ use sandbox_protocol::sse::HEARTBEAT;
 
 use crate::client::Failure;
 use crate::guard::{Feeding, Live, closing_cursor};
-use crate::kept_log::{Broken, KeptLog, write_event};
+use crate::kept_log::{Broken, KeptLog};
+use crate::log_page::write_event;
 use crate::platform::{Refused, Sink, within};
 use crate::sandbox::Core;
 

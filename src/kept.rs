@@ -11,8 +11,9 @@ use worker::wasm_bindgen::JsValue;
 use worker::{Request, Response};
 
 use crate::builds;
-use crate::calls::{active, asleep, json, pass};
+use crate::calls::{asleep, json};
 use crate::error::{Result, internal};
+use crate::pass::{active, pass};
 use crate::router::Call;
 use crate::sandbox::Core;
 

@@ -13,11 +13,13 @@
 //!
 //! - `sdk`: the library.
 //! - `router`, `auth`: the Worker's part of a request, pure; `front` puts it together.
-//! - `sandbox`: the object; `calls`, `relay` and `builds` are its routes, `kept`, `kept_log` and `tickets` answer
-//!   from its rows.
+//! - `sandbox`: the object; `alarm` looks at it, `status` says what there is of it.
+//! - `calls`, `options`, `builds`, `relay` are its routes; `pass` hands on to the supervisor; `kept`, `kept_log`
+//!   with `log_page`, and `tickets` answer from the rows.
 //! - `guard`: the finally around a build; `follow` is a client's stream of one.
 //! - `scope`: a stream whose end destroys the sandbox; `registry`: which sandboxes there are.
-//! - `lifecycle`: what is to be done now, pure; `boot` is the way up, `teardown` the way down.
+//! - `lifecycle`: what is to be done now, pure; `boot` is the way up, `teardown` the way down, `refusal` what the
+//!   platform says when there is no way up.
 //! - `records` alone knows SQLite, `container` alone knows where a sandbox runs, `client` what the
 //!   supervisor can be asked, `platform` what the `worker` crate does not bind.
 //!
@@ -27,6 +29,7 @@
 //! - What must be cleaned up is written down before it exists.
 //! - Nothing here names tokio.
 
+mod alarm;
 #[cfg(feature = "entry")]
 mod auth;
 mod body;
@@ -43,6 +46,9 @@ mod guard;
 mod kept;
 mod kept_log;
 mod lifecycle;
+mod log_page;
+mod options;
+mod pass;
 mod platform;
 mod records;
 mod refusal;
@@ -53,6 +59,7 @@ mod sandbox;
 mod scope;
 mod sdk;
 mod settings;
+mod status;
 mod teardown;
 mod tickets;
 

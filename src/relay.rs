@@ -7,8 +7,8 @@ use worker::wasm_bindgen::JsValue;
 use worker::{Headers, Request, Response};
 
 use crate::boot;
-use crate::calls::{broken_off, passed_path};
 use crate::error::{Result, internal};
+use crate::pass::{broken_off, passed_path};
 use crate::sandbox::Core;
 use crate::tickets;
 

@@ -1,0 +1,143 @@
+//! Looking at a sandbox: what an earlier isolate left undone, what is to be done now, and when to look again.
+
+use std::rc::Rc;
+
+use sandbox_protocol::build::BuildReason;
+use sandbox_protocol::sandbox::{Receipt, SandboxStatus};
+use sandbox_protocol::time::Timestamp;
+
+use crate::error::{Result, internal};
+use crate::lifecycle::{self, BuildView, Decision};
+use crate::platform::now;
+use crate::sandbox::Core;
+use crate::{guard, scope, teardown};
+
+impl Core {
+    /// Takes up what an earlier isolate left undone. Cheap when there is nothing.
+    pub(crate) async fn resume(self: &Rc<Self>) -> Result<()> {
+        if !self.records.exist()? {
+            return Ok(());
+        }
+        if !self.swept.replace(true) {
+            self.records.forget_old(self.settings()?.retention_ms)?;
+        }
+        self.tend_build()?;
+        self.announce()?;
+        // An alarm may have been lost with the isolate that was to set it.
+        let storage = self.state.storage();
+        let lost = |error| internal("the alarm could not be set", error);
+        let awake = self
+            .records
+            .life()?
+            .is_some_and(|life| life.status != SandboxStatus::Stopped);
+        if awake && storage.get_alarm().await.map_err(lost)?.is_none() {
+            self.arm(1000).await.map_err(lost)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the task of a build that has not ended, unless one tends it already.
+    fn tend_build(self: &Rc<Self>) -> Result<()> {
+        if self.live.borrow().is_none()
+            && let Some(row) = self.records.live_build()?
+        {
+            guard::resume(self, row);
+        }
+        Ok(())
+    }
+
+    /// Sets the alarm for what remains, or clears it when nothing does.
+    pub(crate) async fn settle(self: &Rc<Self>) -> Result<()> {
+        self.announce()?;
+        let rests = self.starting.borrow().is_none()
+            && self.records.live_build()?.is_none()
+            && self
+                .records
+                .life()?
+                .is_none_or(|life| life.status == SandboxStatus::Stopped);
+        let settled = if rests {
+            self.state.storage().delete_alarm().await
+        } else {
+            self.arm(1000).await
+        };
+        settled.map_err(|error| internal("the alarm could not be set", error))
+    }
+
+    /// One look at the sandbox, and what follows from it.
+    pub(crate) async fn tick(self: &Rc<Self>) -> Result<()> {
+        self.announce()?;
+        let decision = self.look().await?;
+        match decision {
+            Decision::Rest => {
+                self.records.forget_ended_scopes()?;
+                let deleted = self.state.storage().delete_alarm().await;
+                return deleted.map_err(|error| internal("the alarm could not be cleared", error));
+            }
+            Decision::Watch(ms) => {
+                if let Ok(container) = self.container()
+                    && let Err(error) = container.outlive_eviction(lifecycle::OUTLIVE_MS).await
+                {
+                    worker::console_warn!("the inactivity timeout could not be set: {error}");
+                }
+                let armed = self.arm(ms).await;
+                return armed.map_err(|error| internal("the alarm could not be set", error));
+            }
+            Decision::TendBuild => self.tend_build()?,
+            Decision::NoteDeath => teardown::note_death(self).await?,
+            Decision::Destroy(why) => {
+                self.end(why).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Destroys the sandbox, with the build in it if there is one.
+    pub(crate) async fn end(self: &Rc<Self>, why: &str) -> Receipt {
+        let live = self.live.borrow().clone();
+        match live {
+            Some(live) => live.cancel(BuildReason::Destroyed).await.1,
+            None => teardown::destroy(self, why).await,
+        }
+    }
+
+    async fn look(self: &Rc<Self>) -> Result<Decision> {
+        let mut life = self.records.life()?;
+        let build = match (self.live.borrow().is_some(), self.records.live_build()?) {
+            (true, _) => BuildView::Tended,
+            (false, Some(_)) => BuildView::Untended,
+            (false, None) => BuildView::None,
+        };
+        let container_running = self.container_running().await?;
+        let processes = match &life {
+            Some(life) if life.status == SandboxStatus::Running && container_running => {
+                self.running_processes(life).await
+            }
+            _ => None,
+        };
+        if let (Some(life), Some(processes)) = (&life, &processes) {
+            self.records.keep_processes(life.generation, processes)?;
+        }
+        let ceiling_ms = self.settings()?.max_keep_alive_ms;
+        let running_since: Option<Vec<Timestamp>> =
+            processes.map(|processes| processes.iter().map(|process| process.start_time).collect());
+        if let Some(life) = &mut life
+            && running_since
+                .as_ref()
+                .is_some_and(|running| lifecycle::pins(running, now(), ceiling_ms))
+        {
+            life.last_busy_at = Some(now());
+            self.records.set_life(life)?;
+        }
+        Ok(lifecycle::decide(&lifecycle::View {
+            now: now(),
+            life: life.as_ref(),
+            options: &self.records.options()?,
+            ceiling_ms,
+            container_running,
+            build,
+            in_hand: self.starting.borrow().is_some() || self.stopping.borrow().is_some(),
+            scope: scope::look(self)?,
+            running_since: running_since.as_deref(),
+        }))
+    }
+}
