@@ -43,6 +43,8 @@ pub struct Config {
     pub sandbox_user: Option<Account>,
     /// The variables that the container gives to everything in it; none of the supervisor's own.
     pub environment: BTreeMap<OsString, OsString>,
+    /// Where the control groups of processes are made.
+    pub cgroup: Cgroup,
     /// There is no private `/workspace` here: a path under it is refused with `INVALID_CWD`.
     pub workspace_unavailable: bool,
 }
@@ -54,6 +56,17 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// On a socket at this path.
     Unix(PathBuf),
+}
+
+/// Where the control groups of processes are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cgroup {
+    /// In our own group, if we are alone in it, as in a container.
+    Own,
+    /// In the group of this folder, which has no members. Whoever made it removes it.
+    Folder(PathBuf),
+    /// Nowhere.
+    Off,
 }
 
 /// What the supervisor gives at most; told by `GET /limits`.
@@ -127,6 +140,7 @@ impl Config {
             heartbeat: own.duration("SANDBOX_HEARTBEAT", Duration::from_secs(10))?,
             limits: own.limits()?,
             sandbox_user: own.sandbox_user()?,
+            cgroup: own.cgroup()?,
             environment: variables,
             workspace_unavailable: false,
         })
@@ -159,6 +173,7 @@ mod tests {
             ("SANDBOX_PORT", ""),
             ("SANDBOX_SOCKET", "relative"),
             ("SANDBOX_WORKSPACE", "workspace"),
+            ("SANDBOX_CGROUP", "relative"),
             ("SANDBOX_HEARTBEAT", "10"),
             ("SANDBOX_HEARTBEAT", "0s"),
             ("SANDBOX_HEARTBEAT", "61m"),

@@ -52,6 +52,7 @@ use tokio::time::timeout;
 
 use crate::config::{Config, Listen};
 use crate::init::Reaper;
+use crate::process::cgroup::Groups;
 use crate::process::spawn::Spawner;
 use crate::process::zygote::Zygote;
 
@@ -94,14 +95,16 @@ impl Listener {
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Serves the API on `listener` until `shutdown` resolves; then accepts no more, ends every tree within its
-/// grace, and returns when the last answer is out. Processes are started through `zygote`.
+/// grace, and returns when the last answer is out. Processes are started through `zygote`, each in one of
+/// `groups` where there are any.
 pub async fn run(
     listener: Listener,
     config: Config,
     zygote: Zygote,
+    groups: Option<Groups>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let spawner = Spawner::new(zygote, Reaper::start()?)?;
+    let spawner = Spawner::new(zygote, Reaper::start()?, groups)?;
     let state = api::State::new(config, spawner)?;
     let app = api::router(state.clone());
     let (stopping, stopped) = oneshot::channel::<()>();

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
 use sandbox_supervisor::config::{Command, Config};
+use sandbox_supervisor::process::cgroup::Groups;
 use sandbox_supervisor::process::zygote::{self, Zygote};
 use sandbox_supervisor::{Listener, boot, engine, init};
 
@@ -40,6 +41,7 @@ fn supervise(config: Config) -> io::Result<()> {
         eprintln!("supervisor: restarted in a container whose processes are gone; leaving");
         return Ok(());
     }
+    let groups = Groups::claim(&config.cgroup);
     // While there is one thread.
     let zygote = zygote::fork()?;
     if let Err(error) = init::raise_descriptor_limit() {
@@ -48,15 +50,15 @@ fn supervise(config: Config) -> io::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(serve(config, zygote))
+        .block_on(serve(config, zygote, groups))
 }
 
-async fn serve(config: Config, zygote: Zygote) -> io::Result<()> {
+async fn serve(config: Config, zygote: Zygote, groups: Option<Groups>) -> io::Result<()> {
     let listener = Listener::bind(&config.listen).await?;
     println!("listening on {}", listener.address()?);
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    sandbox_supervisor::run(listener, config, zygote, async move {
+    sandbox_supervisor::run(listener, config, zygote, groups, async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -26,6 +26,7 @@ async fn list(Shared(state): Shared<State>) -> Json<LimitList> {
         enforced: enforced.to_owned(),
     };
     let set = &state.config.limits;
+    let groups = state.table.spawner().abilities();
     Json(LimitList {
         limits: vec![
             limit(
@@ -51,12 +52,12 @@ async fn list(Shared(state): Shared<State>) -> Json<LimitList> {
             limit(
                 "memoryBytes",
                 UNLIMITED,
-                "none by default; a tree is looked at every 250 ms and ended when it has more",
+                trees(groups.is_some_and(|abilities| abilities.memory)),
             ),
             limit(
                 "treeProcesses",
                 UNLIMITED,
-                "none by default; a tree is looked at every 250 ms and ended when it has more",
+                trees(groups.is_some_and(|abilities| abilities.processes)),
             ),
             limit(
                 "descriptors",
@@ -95,4 +96,13 @@ async fn list(Shared(state): Shared<State>) -> Json<LimitList> {
             ),
         ],
     })
+}
+
+/// How a limit of a tree holds, where a control group does it and where none does.
+fn trees(by_group: bool) -> &'static str {
+    if by_group {
+        "none by default; the kernel holds it, in a control group, and a tree that reaches it is ended"
+    } else {
+        "none by default; a tree is looked at every 250 ms and ended when it has more"
+    }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use sandbox_protocol::routes::{SUPERVISOR_PORT, TOKEN_VARIABLE};
 
-use super::{Invalid, Limits, Listen};
+use super::{Cgroup, Invalid, Limits, Listen};
 use crate::account::Account;
 
 /// The variables that are the supervisor's own. What it runs sees none of them.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     TOKEN_VARIABLE,
     "SANDBOX_PORT",
     "SANDBOX_SOCKET",
@@ -20,6 +20,7 @@ const OWN: [&str; 11] = [
     "SANDBOX_STATE",
     "SANDBOX_HEARTBEAT",
     "SANDBOX_USER",
+    "SANDBOX_CGROUP",
     "SANDBOX_MAX_PROCESSES",
     "SANDBOX_MAX_SUBSCRIBERS",
     "SANDBOX_LOG_TOTAL",
@@ -122,6 +123,15 @@ impl Own {
             )?,
             records: default.records,
         })
+    }
+
+    /// Our own by default, none where it is empty.
+    pub(super) fn cgroup(&self) -> Result<Cgroup, Invalid> {
+        match self.text("SANDBOX_CGROUP") {
+            None => Ok(Cgroup::Own),
+            Some("") => Ok(Cgroup::Off),
+            Some(path) => absolute("SANDBOX_CGROUP", path).map(Cgroup::Folder),
+        }
     }
 
     /// `sandbox` by default. Only root can be another user, so without it everything runs as whoever runs us.

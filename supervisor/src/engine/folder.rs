@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::process::cgroup;
+
 /// A sandbox's folder.
 ///
 /// `workspace` and `tmp` are what the sandbox sees as `/workspace` and `/tmp`; `private` has its supervisor's
@@ -31,6 +33,11 @@ impl Folder {
 
     pub(super) fn root(&self) -> PathBuf {
         self.0.join("root")
+    }
+
+    /// The control group that goes with it, if groups can be had.
+    pub(super) fn cgroup(&self) -> Option<cgroup::Folder> {
+        cgroup::Folder::of(&self.0)
     }
 
     /// Makes it anew; what an earlier sandbox left there goes.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::Folder;
 use super::root;
-use crate::config::{Config, Listen, SandboxConfig, seal};
+use crate::config::{Cgroup, Config, Listen, SandboxConfig, seal};
 
 /// The name of the supervisor's socket in the private folder.
 pub(super) const SOCKET: &str = "socket";
@@ -61,6 +61,28 @@ fn outlive(
     orders: Orders,
     supervise: impl FnOnce(Config) -> io::Result<()>,
 ) -> io::Result<()> {
+    let Some(group) = folder.cgroup() else {
+        return outlive_in(Cgroup::Off, folder, orders, supervise);
+    };
+    let cgroup = match group.create() {
+        Ok(Some(path)) => Cgroup::Folder(path.to_owned()),
+        Ok(None) => Cgroup::Off,
+        Err(error) => {
+            eprintln!("supervisor: this sandbox has no control groups: {error}");
+            Cgroup::Off
+        }
+    };
+    let ended = outlive_in(cgroup, folder, orders, supervise);
+    group.remove()?;
+    ended
+}
+
+fn outlive_in(
+    cgroup: Cgroup,
+    folder: &Folder,
+    orders: Orders,
+    supervise: impl FnOnce(Config) -> io::Result<()>,
+) -> io::Result<()> {
     let namespaces = orders.namespaces;
     if namespaces {
         unshare_pids()?;
@@ -70,7 +92,8 @@ fn outlive(
     let (alive, alive_end) = pipe_with(PipeFlags::CLOEXEC)?;
     let Some(child) = fork()? else {
         drop(alive_end);
-        let done = die_with_parent(&alive).and_then(|()| first_process(folder, orders, supervise));
+        let done =
+            die_with_parent(&alive).and_then(|()| first_process(cgroup, folder, orders, supervise));
         if let Err(error) = &done {
             eprintln!("supervisor: {error}");
         }
@@ -145,6 +168,7 @@ fn unshare_pids() -> io::Result<()> {
 
 /// What the child does: its root, then the work of every supervisor.
 fn first_process(
+    cgroup: Cgroup,
     folder: &Folder,
     orders: Orders,
     supervise: impl FnOnce(Config) -> io::Result<()>,
@@ -166,6 +190,7 @@ fn first_process(
     variables.insert("SANDBOX_USER".to_owned(), String::new());
     let variables = variables.into_iter().map(|(k, v)| (k.into(), v.into()));
     let mut config = Config::from_variables(variables.collect()).map_err(io::Error::other)?;
+    config.cgroup = cgroup;
     if orders.namespaces {
         config.listen = Listen::Unix(Path::new(root::PRIVATE).join(SOCKET));
         config.state_dir = Path::new(root::PRIVATE).join("state");

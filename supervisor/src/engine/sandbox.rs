@@ -53,7 +53,7 @@ impl Sandbox {
         let (Some(stdin), Some(stdout)) = pipes else {
             return Err(io::Error::other("a launcher without pipes"));
         };
-        let mut ended = await_end(child)?;
+        let mut ended = await_end(child, Folder::at(folder.clone()))?;
         let mut output = BufReader::new(pipe::Receiver::from_owned_fd(stdout.into())?);
         let mut line = String::new();
         // From here on, leaving early drops the pipe and with it the sandbox.
@@ -138,15 +138,18 @@ fn spawn(folder: &Path, orders: &Orders) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Waits for `child` on a thread and tells when it has ended.
-fn await_end(mut child: Child) -> io::Result<watch::Receiver<bool>> {
+/// Waits for `child`, the launcher of `folder`, on a thread and tells when it has ended.
+fn await_end(mut child: Child, folder: Folder) -> io::Result<watch::Receiver<bool>> {
     let (sender, ended) = watch::channel(false);
     thread::Builder::new()
         .name("launcher".to_owned())
         .stack_size(64 << 10)
         .spawn(move || {
-            if let Err(error) = child.wait() {
-                eprintln!("engine: a launcher cannot be waited for: {error}");
+            let waited = child.wait();
+            // One that was killed has left it.
+            let removed = folder.cgroup().map_or(Ok(()), |group| group.remove());
+            if let Err(error) = waited.and(removed) {
+                eprintln!("engine: the end of a launcher: {error}");
             }
             sender.send_replace(true);
         })?;

@@ -1,15 +1,15 @@
 //! The last steps of a child before it becomes the program that it is to be.
 
 use std::ffi::{CStr, CString};
-use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::ptr;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::clone;
 use super::launch::Prepared;
 use super::report::{Failure, Stage};
 
@@ -19,13 +19,12 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 /// How ready a child is to be killed when memory runs out; the supervisor keeps its 0.
 const OOM_SCORE: &[u8] = b"500";
 
-/// How large the stack of a child is until it executes, in bytes.
-const STACK_BYTES: usize = 64 << 10;
-
 /// What a child has to do, in the memory that it shares with the shim until it executes.
 pub(super) struct Errand<'a> {
     prepared: &'a Prepared<'a>,
     descriptors: &'a [OwnedFd; 3],
+    /// The control group that it is still to enter.
+    group: Option<&'a OwnedFd>,
     failure: Option<Failure>,
 }
 
@@ -35,28 +34,40 @@ impl<'a> Errand<'a> {
         Self {
             prepared,
             descriptors,
+            group: None,
             failure: None,
         }
     }
 
-    /// Forks the child and waits until it executes, or has exited and left its failure.
-    ///
-    /// The child borrows our memory instead of getting a copy, as vfork has it, for a copy would cost more
-    /// than all else that is done here. It has descriptors, signals and ids of its own.
-    #[expect(unsafe_code, reason = "clone")]
-    pub(super) fn run(mut self) -> Result<(Pid, Option<Failure>), Errno> {
-        let mut stack = vec![MaybeUninit::<u128>::uninit(); STACK_BYTES / size_of::<u128>()];
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: there is one thread, and it stands still until the child has executed or exited, so nobody
-        // else touches the memory that the child uses: its own stack, which grows down from the end of `stack`
-        // and is as aligned as a u128, and the errand. Both live until then. What the child allocates and does
-        // not free stays allocated here.
-        let pid = unsafe {
-            let top = stack.as_mut_ptr_range().end.cast();
-            libc::clone(enter, top, flags, (&raw mut self).cast())
+    /// Forks the child, into the control group `group` if there is one, and waits until it executes, or has
+    /// exited and left its failure.
+    pub(super) fn run(
+        mut self,
+        group: Option<&'a OwnedFd>,
+    ) -> Result<(Pid, Option<Failure>), Failure> {
+        let pid = match group.map(|group| self.born_in(group)) {
+            Some(Err(Errno::NOSYS)) => {
+                self.group = group;
+                self.born()
+            }
+            Some(Err(error)) => return Err(Failure::new(Stage::Group, error)),
+            Some(Ok(pid)) => Ok(pid),
+            None => self.born(),
         };
-        let pid = Pid::from_raw(pid).filter(|_| pid > 0);
-        Ok((pid.ok_or_else(last_error)?, self.failure))
+        let pid = pid.map_err(|error| Failure::new(Stage::Fork, error))?;
+        Ok((pid, self.failure))
+    }
+
+    #[expect(unsafe_code, reason = "clone")]
+    fn born(&mut self) -> Result<Pid, Errno> {
+        // SAFETY: a shim has one thread, and `enter` takes an errand.
+        unsafe { clone::child(enter, (&raw mut *self).cast()) }
+    }
+
+    #[expect(unsafe_code, reason = "clone")]
+    fn born_in(&mut self, group: &OwnedFd) -> Result<Pid, Errno> {
+        // SAFETY: as in `born`.
+        unsafe { clone::child_in(group.as_fd(), enter, (&raw mut *self).cast()) }
     }
 }
 
@@ -66,21 +77,25 @@ extern "C" fn enter(errand: *mut libc::c_void) -> libc::c_int {
         unsafe_code,
         reason = "the only argument that clone passes on is a pointer"
     )]
-    // SAFETY: `Errand::run` passes itself, stands still, and looks at itself again only afterwards.
+    // SAFETY: an errand passes itself, stands still, and looks at itself again only afterwards.
     let errand = unsafe { &mut *errand.cast::<Errand<'_>>() };
-    let Err(failure) = attempt(errand.prepared, errand.descriptors);
+    let Err(failure) = attempt(errand);
     errand.failure = Some(failure);
     127
 }
 
-fn last_error() -> Errno {
-    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
-}
-
 enum Never {}
 
-fn attempt(prepared: &Prepared<'_>, descriptors: &[OwnedFd; 3]) -> Result<Never, Failure> {
+fn attempt(errand: &Errand<'_>) -> Result<Never, Failure> {
+    let Errand {
+        prepared,
+        descriptors,
+        ..
+    } = *errand;
     let at = |stage| move |error| Failure::new(stage, error);
+    if let Some(group) = errand.group {
+        enter_group(group).map_err(at(Stage::Group))?;
+    }
     rustix::process::setsid().map_err(at(Stage::Session))?;
     default_signals();
     let [stdin, stdout, stderr] = descriptors;
@@ -101,6 +116,14 @@ fn attempt(prepared: &Prepared<'_>, descriptors: &[OwnedFd; 3]) -> Result<Never,
     // As the user, who may be barred from a folder that root may enter.
     rustix::process::chdir(prepared.cwd).map_err(at(Stage::Cwd))?;
     search(prepared).map_err(at(Stage::Exec))
+}
+
+/// Moves this process.
+fn enter_group(group: &OwnedFd) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let members = rustix::fs::openat(group, "cgroup.procs", flags, Mode::empty())?;
+    rustix::io::write(members, b"0")?;
+    Ok(())
 }
 
 /// Unblocks every signal, and gives `SIGPIPE`, the one that the zygote ignores, its default.
@@ -159,5 +182,5 @@ fn execve(file: &CStr, prepared: &Prepared<'_>) -> Result<Never, Errno> {
     let (argv, env) = (pointers(&prepared.argv), pointers(&prepared.env));
     // SAFETY: the file and all words end in NUL, both arrays end in null, and all of them outlive the call.
     unsafe { libc::execve(file.as_ptr(), argv.as_ptr(), env.as_ptr()) };
-    Err(last_error())
+    Err(clone::last_error())
 }

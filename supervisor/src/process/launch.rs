@@ -5,6 +5,7 @@ use std::ffi::{CStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Gid, Uid};
+use sandbox_protocol::process::Limits;
 
 /// One execution: words, variables, folder and user. The descriptors travel beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Launch {
     pub cwd: String,
     /// Whom it runs as; `None` is whoever runs the supervisor.
     pub identity: Option<Identity>,
+    /// What its tree may use. The supervisor sees to that, so it is not encoded.
+    pub limits: Limits,
 }
 
 /// The ids of a user, as the kernel knows them.
@@ -118,6 +121,8 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use sandbox_protocol::process::Limits;
+
     use super::{Identity, Launch, Prepared};
 
     fn text() -> impl Strategy<Value = String> {
@@ -142,6 +147,7 @@ mod tests {
                 env,
                 cwd,
                 identity: identity.map(|(uid, gid, groups)| Identity { uid, gid, groups }),
+                limits: Limits::default(),
             })
     }
 

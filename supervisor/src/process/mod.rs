@@ -16,6 +16,7 @@ mod state;
 mod task;
 
 mod causes;
+mod kill;
 mod limit;
 mod once;
 mod pipes;
@@ -28,7 +29,9 @@ mod terminal;
 mod tree;
 mod user;
 
+pub mod cgroup;
 mod child;
+mod clone;
 pub mod launch;
 pub mod look;
 mod procfs;
@@ -54,10 +57,11 @@ use state::{Cause, Phase};
 use stdin::Stdin;
 use terminal::Terminal;
 
+pub use kill::Killed;
 pub use once::{Execution, Happening};
 pub use state::Exit;
 pub use terminal::Client;
-pub use tree::{Killed, Tree};
+pub use tree::Tree;
 
 /// What Ctrl-D types.
 const END_OF_TRANSMISSION: u8 = 4;

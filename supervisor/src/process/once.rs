@@ -15,6 +15,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+use super::kill::Killed;
 use super::launch::Launch;
 use super::pipes::{Ours, Pipes};
 use super::refusal::refusal;
@@ -23,7 +24,7 @@ use super::spawn::{SpawnError, Spawner};
 use super::state::Ended;
 use super::table::{Place, Table};
 use super::task::KILL;
-use super::tree::{Killed, Tree};
+use super::tree::Tree;
 use crate::error::Error;
 
 /// How much is read from a pipe at once, in bytes.
@@ -203,6 +204,7 @@ impl Once {
             _ if timed_out => TIMED_OUT,
             Ended::Code(code) => code,
             Ended::Signal(signal) => 128 + signal.number(),
+            Ended::OutOfMemory => 128 + Signal::KILL.number(),
             Ended::Unobserved => return Happening::Lost,
         };
         Happening::Exit {

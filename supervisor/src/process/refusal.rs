@@ -97,6 +97,7 @@ fn name(errno: Errno) -> String {
 mod tests {
     use rustix::io::Errno;
     use sandbox_protocol::error::ErrorCode;
+    use sandbox_protocol::process::Limits;
 
     use super::super::launch::Launch;
     use super::super::report::{Failure, Stage};
@@ -110,6 +111,7 @@ mod tests {
             env: [].into(),
             cwd: "/nowhere".to_owned(),
             identity: None,
+            limits: Limits::default(),
         };
         for (stage, errno, code, said) in [
             (

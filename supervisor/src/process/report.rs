@@ -53,10 +53,12 @@ pub enum Stage {
     Cwd,
     /// Executing.
     Exec,
+    /// Entering the control group.
+    Group,
 }
 
 impl Stage {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Fork,
         Self::Request,
         Self::Session,
@@ -64,6 +66,7 @@ impl Stage {
         Self::Identity,
         Self::Cwd,
         Self::Exec,
+        Self::Group,
     ];
 }
 

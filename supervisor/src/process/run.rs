@@ -18,9 +18,10 @@ pub(super) fn follow(started: Started, spawner: &Spawner) -> Tree {
         root,
         since,
         reports,
+        group,
     } = started;
     let (progress, receiver) = watch::channel(Progress::default());
-    let tree = Tree::new(shim, root, spawner.clone(), receiver);
+    let tree = Tree::new(shim, root, group, spawner.clone(), receiver);
     let run = Run {
         tree: tree.clone(),
         spawner: spawner.clone(),
@@ -44,12 +45,9 @@ impl Run {
             match reports.next().await {
                 Ok(Some(Report::RootExited(status))) => self.root_ended(Some(status)),
                 Ok(Some(Report::Empty { cpu_ms })) => {
-                    self.progress.send_modify(|progress| {
-                        progress.empty = true;
-                        progress.cpu_ms = Some(cpu_ms);
-                    });
+                    self.progress.send_modify(|progress| progress.parted = true);
                     self.spawner.disown(self.tree.shim());
-                    return;
+                    return self.emptied(Some(cpu_ms)).await;
                 }
                 Ok(None) => return self.adopt().await,
                 unexpected => {
@@ -67,6 +65,19 @@ impl Run {
         };
         self.progress
             .send_modify(|progress| progress.root = Some(end));
+    }
+
+    /// Sees to it that nobody is left in its control group either, and publishes that the tree is gone.
+    async fn emptied(&self, cpu_ms: Option<u64>) {
+        let mut used = cpu_ms;
+        if let Some(group) = self.tree.group() {
+            used = group.cpu_ms().or(cpu_ms);
+            group.vacate().await;
+        }
+        self.progress.send_modify(|progress| {
+            progress.empty = true;
+            progress.cpu_ms = used;
+        });
     }
 
     /// Takes over from a shim that was killed: the root runs on as our child, and when it ends, the rest of
@@ -87,7 +98,7 @@ impl Run {
         }
         self.spawner.disown(root);
         self.clear().await;
-        self.progress.send_modify(|progress| progress.empty = true);
+        self.emptied(None).await;
     }
 
     /// The status of a root whose shim is gone; `None` if that shim reaped it and could not tell any more.

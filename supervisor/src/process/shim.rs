@@ -23,13 +23,14 @@ pub(super) fn run(request: Request, supervisor: Pid) -> ! {
         launch,
         descriptors,
         report,
+        group,
     } = request;
     let signals = match prepare(supervisor) {
         Ok(signals) => signals,
         Err(error) => refuse(&report, Failure::new(Stage::Fork, error)),
     };
     let shim = Report::Shim(rustix::process::getpid());
-    let root = match spawn(&launch, &descriptors) {
+    let root = match spawn(&launch, &descriptors, group.as_ref()) {
         Ok(root) => root,
         Err(failure) => {
             Report::send(&report, &[shim, Report::Failed(failure)]);
@@ -37,7 +38,7 @@ pub(super) fn run(request: Request, supervisor: Pid) -> ! {
         }
     };
     // With them gone, readers of its output see the end when it ends.
-    drop((launch, descriptors));
+    drop((launch, descriptors, group));
     // One write: the supervisor is woken once for a start, when there is something to do.
     Report::send(&report, &[shim, Report::Started(root)]);
     keep(root, &report, &signals, supervisor)
@@ -62,13 +63,15 @@ fn prepare(supervisor: Pid) -> Result<Signals, Errno> {
 }
 
 /// Forks the root and waits until it executes.
-fn spawn(launch: &OwnedFd, descriptors: &[OwnedFd; 3]) -> Result<Pid, Failure> {
+fn spawn(
+    launch: &OwnedFd,
+    descriptors: &[OwnedFd; 3],
+    group: Option<&OwnedFd>,
+) -> Result<Pid, Failure> {
     let bytes = read_all(launch).map_err(|error| Failure::new(Stage::Request, error))?;
     let prepared = Prepared::decode(&bytes).ok_or(Failure::new(Stage::Request, Errno::BADMSG))?;
     let errand = child::Errand::new(&prepared, descriptors);
-    let (root, failure) = errand
-        .run()
-        .map_err(|error| Failure::new(Stage::Fork, error))?;
+    let (root, failure) = errand.run(group)?;
     let Some(failure) = failure else {
         return Ok(root);
     };

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::RwLock;
 
+use super::cgroup::{Abilities, Group, Groups};
 use super::launch::Launch;
 use super::procfs;
 use super::report::{Failure, Report, Reports};
@@ -37,6 +38,8 @@ struct Inner {
     reaper: Reaper,
     /// Which of our children are not orphans.
     owned: Mutex<HashSet<Pid>>,
+    /// Where each tree gets a control group.
+    groups: Option<Groups>,
     /// Read while a shim may exist that is not in `owned` yet; written by whoever looks for orphans.
     arriving: RwLock<()>,
 }
@@ -52,6 +55,8 @@ pub(super) struct Started {
     pub(super) since: Instant,
     /// What the shim goes on to tell.
     pub(super) reports: Reports,
+    /// Its control group, if it has one.
+    pub(super) group: Option<Group>,
 }
 
 /// Why a process does not execute. Nothing is left of it.
@@ -72,8 +77,8 @@ impl<E: Into<io::Error>> From<E> for SpawnError {
 }
 
 impl Spawner {
-    /// Starts processes through `zygote`. Called within the runtime.
-    pub fn new(zygote: Zygote, reaper: Reaper) -> io::Result<Self> {
+    /// Starts processes through `zygote`, each in one of `groups`. Called within the runtime.
+    pub fn new(zygote: Zygote, reaper: Reaper, groups: Option<Groups>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&zygote.socket, true)?;
         let socket = std::os::unix::net::UnixStream::from(zygote.socket);
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
@@ -83,27 +88,59 @@ impl Spawner {
             null,
             reaper,
             owned: Mutex::default(),
+            groups,
             arriving: RwLock::default(),
         })))
     }
 
-    /// Starts `launch` on these three descriptors and waits until it executes. Not cancel safe: a start that is not waited
-    /// for would have no owner, so callers run this in a task of its own.
+    /// Starts `launch` on these three descriptors and waits until it executes. Not cancel safe: a start that is
+    /// not waited for would have no owner, so callers run this in a task of its own.
     pub(super) async fn spawn(
         &self,
         launch: &Launch,
         descriptors: [BorrowedFd<'_>; 3],
     ) -> Result<Started, SpawnError> {
+        let group = self.group(launch);
+        let started = self.spawn_in(group.as_ref(), launch, descriptors).await;
+        match (started, group) {
+            (Ok(started), group) => Ok(Started { group, ..started }),
+            (Err(error), Some(group)) => {
+                // By its own account nothing is left; if its shim was killed, somebody may be.
+                group.vacate().await;
+                Err(error)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// A control group for `launch`. Without one its limits are watched.
+    fn group(&self, launch: &Launch) -> Option<Group> {
+        match self.0.groups.as_ref()?.group(&launch.limits) {
+            Ok(group) => Some(group),
+            Err(error) => {
+                eprintln!("supervisor: a process has no control group: {error}");
+                None
+            }
+        }
+    }
+
+    async fn spawn_in(
+        &self,
+        group: Option<&Group>,
+        launch: &Launch,
+        [stdin, stdout, stderr]: [BorrowedFd<'_>; 3],
+    ) -> Result<Started, SpawnError> {
         let since = Instant::now();
+        let entrance = group.map(Group::entrance).transpose()?;
         let file = rustix::fs::memfd_create("launch", MemfdFlags::CLOEXEC)?;
         write_all(&file, &launch.encode())?;
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         let mut reports = Reports::new(reader)?;
         let arriving = self.0.arriving.read().await;
-        let [stdin, stdout, stderr] = descriptors;
-        self.send([file.as_fd(), stdin, stdout, stderr, writer.as_fd()])
-            .await?;
-        drop((file, writer));
+        let mut request = vec![file.as_fd(), stdin, stdout, stderr, writer.as_fd()];
+        request.extend(entrance.as_ref().map(AsFd::as_fd));
+        self.send(&request).await?;
+        drop((file, writer, entrance));
         let shim = match reports.next().await? {
             Some(Report::Shim(shim)) => shim,
             Some(Report::Failed(failure)) => return Err(SpawnError::Refused(failure)),
@@ -118,6 +155,7 @@ impl Spawner {
                     root,
                     since,
                     reports,
+                    group: None,
                 });
             }
             Ok(Some(Report::Failed(failure))) => SpawnError::Refused(failure),
@@ -126,6 +164,12 @@ impl Spawner {
         };
         self.disown(shim);
         Err(refused)
+    }
+
+    /// What the control groups here can do; `None` where there are none.
+    #[must_use]
+    pub fn abilities(&self) -> Option<Abilities> {
+        self.0.groups.as_ref().map(Groups::abilities)
     }
 
     /// `/dev/null`.
@@ -170,14 +214,14 @@ impl Spawner {
         self.0.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn send(&self, descriptors: [BorrowedFd<'_>; DESCRIPTORS]) -> io::Result<()> {
+    async fn send(&self, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let socket = &self.0.socket;
         socket
             .async_io(Interest::WRITABLE, || {
                 let mut space =
                     [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
                 let mut control = SendAncillaryBuffer::new(&mut space);
-                if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+                if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
                     return Err(io::Error::from(io::ErrorKind::InvalidInput));
                 }
                 let flags = SendFlags::NOSIGNAL;

@@ -63,6 +63,8 @@ pub(super) enum Ended {
     Code(i32),
     /// This signal ended it.
     Signal(Signal),
+    /// The kernel killed it for want of memory, be it that of the whole container.
+    OutOfMemory,
     /// Nobody saw it.
     Unobserved,
 }
@@ -205,12 +207,14 @@ impl State {
         let (exit_code, signal) = match ended {
             Ended::Code(code) => (Some(code), None),
             Ended::Signal(signal) => (None, Some(signal)),
+            Ended::OutOfMemory => (None, Some(Signal::KILL)),
             Ended::Unobserved => (None, None),
         };
         let ours = |signal: Signal| self.delivered & (1 << (signal.number() - 1)) != 0;
         let reason = match (ended, self.cause) {
             (Ended::Unobserved, _) => ExitReason::Lost,
             (_, Some(cause)) => cause.reason(),
+            (Ended::OutOfMemory, None) => ExitReason::Oom,
             (Ended::Signal(signal), None) if ours(signal) => ExitReason::Killed,
             (Ended::Signal(_), None) => ExitReason::Signaled,
             (Ended::Code(_), None) => ExitReason::Exited,
@@ -223,7 +227,11 @@ impl State {
     }
 
     fn wants_another(&self, exit: Exit) -> bool {
-        let by_itself = matches!(exit.reason, ExitReason::Exited | ExitReason::Signaled);
+        // An intervention has taken the policy away, so this want of memory was not by a limit of its own.
+        let by_itself = matches!(
+            exit.reason,
+            ExitReason::Exited | ExitReason::Signaled | ExitReason::Oom
+        );
         let policy = match self.policy.policy {
             RestartPolicy::Never => false,
             RestartPolicy::OnFailure => exit.exit_code != Some(0),
@@ -278,6 +286,25 @@ mod tests {
             assert_eq!(reason(state.clone(), killed), expected);
             assert_eq!(reason(state, Ended::Unobserved), ExitReason::Lost);
         }
+    }
+
+    #[test]
+    fn want_of_memory_is_told_as_that_and_is_a_failure_to_restart_unless_it_was_the_limit() {
+        let mut state = running(Some(Restart::default()));
+        match state.ended(Ended::OutOfMemory) {
+            Next::Restart { exit, run: 2, .. } => {
+                assert_eq!(exit.reason, ExitReason::Oom);
+                assert_eq!(exit.signal, Some(Signal::KILL));
+            }
+            other => panic!("{other:?}"),
+        }
+        let mut state = running(Some(Restart::default()));
+        state.intervene(Cause::Oom);
+        assert!(matches!(state.ended(Ended::OutOfMemory), Next::Finish(_)));
+        assert_eq!(
+            reason(running(None), Ended::Signal(Signal::KILL)),
+            ExitReason::Signaled
+        );
     }
 
     #[test]
@@ -345,6 +372,7 @@ mod tests {
                 .clone()
                 .prop_map(|signal| Step::Ended(Ended::Signal(signal))),
             Just(Step::Ended(Ended::Unobserved)),
+            Just(Step::Ended(Ended::OutOfMemory)),
             Just(Step::Intervene(Cause::Kill)),
             Just(Step::Intervene(Cause::Timeout)),
             signal.prop_map(Step::Delivered),

@@ -1,4 +1,4 @@
-//! What a tree has used, from `/proc`.
+//! What a tree has used, from `/proc` and, where it has a control group, from that.
 
 use std::fs;
 use std::io;
@@ -6,6 +6,7 @@ use std::io;
 use rustix::process::Pid;
 use sandbox_protocol::process::Stats;
 
+use super::cgroup::Group;
 use super::look;
 use super::procfs::Stat;
 use super::tree::Tree;
@@ -24,13 +25,14 @@ pub(super) fn of(tree: &Tree) -> Stats {
     // The shim has reaped whoever ended without a parent in the tree; it has next to no time of its own.
     let reaped = Stat::of(tree.shim()).map_or(0, |shim| shim.reaped_ticks);
     let ticks = sum(|stat| stat.own_ticks + stat.reaped_ticks) + reaped;
+    let counted = tree.group().and_then(Group::cpu_ms);
     let mut io = members.iter().map(|(pid, _)| io_bytes(*pid));
     let io = io.try_fold((0, 0), |(read, written), bytes| {
         let (more_read, more_written) = bytes?;
         Some((read + more_read, written + more_written))
     });
     Stats {
-        cpu_ms: Some(ticks * 1000 / rustix::param::clock_ticks_per_second()),
+        cpu_ms: counted.or(Some(ticks * 1000 / rustix::param::clock_ticks_per_second())),
         rss_bytes: Some(sum(|stat| stat.rss_pages) * rustix::param::page_size() as u64),
         read_bytes: io.map(|(read, _)| read),
         write_bytes: io.map(|(_, written)| written),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::rand::GetRandomFlags;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::process::{
-    Command, Environment, Kill, KillAllReceipt, KillReceipt, Member, ProcessSpec,
+    Command, Environment, Kill, KillAllReceipt, KillReceipt, Limits, Member, ProcessSpec,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -76,7 +76,10 @@ impl Table {
         if let Some(condition) = &spec.ready {
             ready::check(condition, "ready")?;
         }
-        let launch = self.launch(&spec.command, &spec.cwd, &spec.env, spec.user.as_deref())?;
+        let launch = Launch {
+            limits: spec.limits,
+            ..self.launch(&spec.command, &spec.cwd, &spec.env, spec.user.as_deref())?
+        };
         let id = match &spec.id {
             Some(id) => id.as_str().to_owned(),
             None => generated_id()?,
@@ -280,6 +283,7 @@ impl Table {
             env: self.0.variables.under(user.variables(), env),
             cwd: self.folder(cwd)?,
             identity: user.identity,
+            limits: Limits::default(),
         })
     }
 
@@ -303,7 +307,8 @@ impl Table {
         Ok(format!("{}{below}", config.workspace.display()))
     }
 
-    pub(super) fn spawner(&self) -> &Spawner {
+    /// What starts its processes.
+    pub(crate) fn spawner(&self) -> &Spawner {
         &self.0.spawner
     }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::causes::Causes;
+use super::cgroup::Group;
 use super::launch::Launch;
 use super::pipes::{Ours, Pipes};
 use super::refusal::refusal;
@@ -164,7 +165,11 @@ impl Task {
         if let Some(terminal) = &self.process.0.terminal {
             terminal.close();
         }
-        match self.state.ended(Ended::from_status(end.status)) {
+        // It may have ended of what we are about to learn.
+        if let Some(cause) = tree.group().and_then(Group::excess) {
+            self.intervene(cause);
+        }
+        match self.state.ended(how(&tree, end.status)) {
             Next::Finish(exit) => {
                 self.finish(exit).await;
                 None
@@ -292,6 +297,16 @@ impl Task {
                 }
             });
         }
+    }
+}
+
+/// How a root ended whose wait status is `status`.
+fn how(tree: &Tree, status: Option<i32>) -> Ended {
+    match Ended::from_status(status) {
+        Ended::Signal(Signal::KILL) if tree.group().is_some_and(Group::ran_out_of_memory) => {
+            Ended::OutOfMemory
+        }
+        ended => ended,
     }
 }
 

@@ -1,36 +1,19 @@
-//! A tree: a process and everything that descends from it, and how all of it is ended.
+//! A tree: a process and everything that descends from it.
 //!
-//! Membership is parentage, kept by the kernel: whatever the process spawns stays below its shim. A kill
-//! signals everyone there by pidfd, after comparing start times; waits out the grace; then kills in passes.
-//! That the shim has no child left is the proof that the tree is gone.
+//! Membership is parentage, kept by the kernel: whatever the process spawns stays below its shim, and that the
+//! shim has no child left is the proof that the tree is gone. Where the tree has a control group, whoever is in
+//! that belongs to it too, and the group is empty as well by then.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
-use sandbox_protocol::process::{Kill, Member};
-use sandbox_protocol::signal::Signal;
 use sandbox_protocol::time::Timestamp;
 use tokio::sync::watch;
 
+use super::cgroup::Group;
 use super::procfs::{self, Stat};
 use super::spawn::Spawner;
-use super::target::{Target, await_deaths};
-
-/// How long after `SIGKILL` a kill gives up and names the survivors.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a pass that found nobody waits for the shim to say so before it looks again: a list of children
-/// that changes while it is read may leave one out.
-const SECOND_LOOK: Duration = Duration::from_millis(20);
-
-/// How often a signal looks for members that were born while it went round.
-const ROUNDS: usize = 16;
-
-/// How many deaths one pass waits for at once, which bounds the descriptors that it holds.
-const WATCHED: usize = 256;
 
 /// A tree. A cheap clone; it outlives what it names.
 #[derive(Clone, Debug)]
@@ -40,6 +23,7 @@ pub struct Tree(Arc<Inner>);
 struct Inner {
     shim: Pid,
     root: Pid,
+    group: Option<Group>,
     spawner: Spawner,
     progress: watch::Receiver<Progress>,
 }
@@ -49,6 +33,8 @@ struct Inner {
 pub(super) struct Progress {
     /// The root's end, if it has ended.
     pub(super) root: Option<RootEnd>,
+    /// The shim has ended, for it had no child left.
+    pub(super) parted: bool,
     /// Nobody is left.
     pub(super) empty: bool,
     /// The shim was killed, and its tree came to us.
@@ -66,27 +52,18 @@ pub(super) struct RootEnd {
     pub(super) at: Timestamp,
 }
 
-/// Whom a kill met.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Killed {
-    /// Who got the signal.
-    pub signalled: Vec<Member>,
-    /// Who was left after the grace and got `SIGKILL`.
-    pub killed: Vec<Member>,
-    /// Who lives on.
-    pub survivors: Vec<Member>,
-}
-
 impl Tree {
     pub(super) fn new(
         shim: Pid,
         root: Pid,
+        group: Option<Group>,
         spawner: Spawner,
         progress: watch::Receiver<Progress>,
     ) -> Self {
         Self(Arc::new(Inner {
             shim,
             root,
+            group,
             spawner,
             progress,
         }))
@@ -100,6 +77,11 @@ impl Tree {
     /// The shim's number.
     pub(super) fn shim(&self) -> Pid {
         self.0.shim
+    }
+
+    /// Its control group, if it has one.
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.0.group.as_ref()
     }
 
     /// How far it has come.
@@ -134,14 +116,17 @@ impl Tree {
         }
         let heads = if progress.lost {
             self.0.spawner.orphans(self.0.root)
+        } else if progress.parted {
+            Vec::new()
         } else {
             procfs::children(self.0.shim)
         };
-        procfs::family(heads)
+        let group = self.group().map(Group::members);
+        procfs::family([heads, group.unwrap_or_default()])
     }
 
     /// The same, for whoever means them harm. Blocks while a process is starting, where the shim is gone.
-    fn targets(&self) -> Vec<(Pid, Stat)> {
+    pub(super) fn targets(&self) -> Vec<(Pid, Stat)> {
         let lost = self.progress().lost;
         let _guard = lost.then(|| self.0.spawner.nobody_arrives());
         self.members()
@@ -156,49 +141,6 @@ impl Tree {
         u32::try_from(others.count()).unwrap_or(u32::MAX)
     }
 
-    /// Ends it as `kill` says, or only delivers the signal where there is no grace. Goes on only while it is
-    /// awaited.
-    pub async fn kill(&self, kill: Kill) -> Killed {
-        let mut met = Killed::default();
-        let mut signalled;
-        (met.signalled, signalled) = self.blocking(move |tree| tree.signal(kill)).await;
-        let Some(grace_ms) = kill.grace_ms else {
-            return met;
-        };
-        if self.emptied_within(Duration::from_millis(grace_ms)).await {
-            return met;
-        }
-        if kill.signal != Signal::KILL {
-            signalled = Signalled::default();
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            let killed;
-            (killed, signalled) = self
-                .blocking(move |tree| {
-                    let killed = tree.kill_pass(&mut signalled, deadline);
-                    (killed, signalled)
-                })
-                .await;
-            met.killed.extend(killed);
-            if self.emptied_within(SECOND_LOOK).await {
-                return met;
-            }
-        }
-        met.survivors = self
-            .blocking(|tree| {
-                let members = tree.targets().into_iter();
-                members.map(|(pid, _)| procfs::member(pid)).collect()
-            })
-            .await;
-        met
-    }
-
-    async fn emptied_within(&self, limit: Duration) -> bool {
-        let empty = tokio::time::timeout(limit, self.emptied()).await.is_ok();
-        empty && self.progress().empty
-    }
-
     /// Runs `work` where it may block.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
@@ -208,74 +150,4 @@ impl Tree {
         let done = tokio::task::spawn_blocking(move || work(&tree)).await;
         done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
-
-    /// Sends the signal to everyone, those included who are born while it goes round.
-    fn signal(&self, kill: Kill) -> (Vec<Member>, Signalled) {
-        let mut members = Vec::new();
-        let mut signalled = Signalled::default();
-        // A stopped process would hear it only when somebody continues it.
-        let wake = kill.grace_ms.is_some()
-            || matches!(kill.signal, Signal::TERM | Signal::INT | Signal::QUIT);
-        for _ in 0..ROUNDS {
-            let before = members.len();
-            for (pid, stat) in self.targets() {
-                if !signalled.0.insert((pid, stat.started)) {
-                    continue;
-                }
-                let member = procfs::member(pid);
-                if let Some(target) = Target::open(pid, &stat)
-                    && target.send(kill.signal)
-                {
-                    members.push(member);
-                    if wake {
-                        target.send(Signal::CONT);
-                    }
-                }
-            }
-            if members.len() == before {
-                break;
-            }
-        }
-        (members, signalled)
-    }
-
-    /// Kills everyone; whether nobody is left. Blocks until they are dead, but not for ever.
-    pub(super) fn kill_all(&self) -> bool {
-        self.kill_pass(&mut Signalled::default(), Instant::now() + PATIENCE);
-        self.targets().is_empty()
-    }
-
-    /// Kills everyone whom it finds, until it finds nobody.
-    fn kill_pass(&self, met: &mut Signalled, deadline: Instant) -> Vec<Member> {
-        let mut killed = Vec::new();
-        loop {
-            let members = self.targets();
-            let mut dying = Vec::with_capacity(members.len());
-            let mut anyone_new = false;
-            for (pid, stat) in members {
-                let new = met.0.insert((pid, stat.started));
-                anyone_new |= new;
-                let member = new.then(|| procfs::member(pid));
-                if let Some(target) = Target::open(pid, &stat)
-                    && target.send(Signal::KILL)
-                {
-                    killed.extend(member);
-                    dying.push(target);
-                    dying.truncate(WATCHED);
-                }
-            }
-            if dying.is_empty() || Instant::now() >= deadline {
-                return killed;
-            }
-            // Whoever was born meanwhile must be met before it has children of its own, so there is time to
-            // wait only when a whole look met nobody new.
-            if !anyone_new {
-                await_deaths(dying, deadline);
-            }
-        }
-    }
 }
-
-/// Who got a signal already: number and start time.
-#[derive(Debug, Default)]
-struct Signalled(HashSet<(Pid, u64)>);

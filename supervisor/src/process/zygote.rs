@@ -19,8 +19,8 @@ use rustix::process::{Pid, Signal};
 use super::report::{Failure, Report, Stage};
 use super::shim;
 
-/// How many descriptors a request has.
-pub(super) const DESCRIPTORS: usize = 5;
+/// How many descriptors a request has at most.
+pub(super) const DESCRIPTORS: usize = 6;
 
 /// The supervisor's end of the zygote.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(super) struct Request {
     pub(super) descriptors: [OwnedFd; 3],
     /// Where the shim reports.
     pub(super) report: OwnedFd,
+    /// The control group of the tree, if it has one.
+    pub(super) group: Option<OwnedFd>,
 }
 
 /// Forks the zygote. To be called while there is one thread.
@@ -130,6 +132,7 @@ fn receive(socket: &OwnedFd) -> Result<Option<Request>, Errno> {
         launch: next()?,
         descriptors: [next()?, next()?, next()?],
         report: next()?,
+        group: next().ok(),
     }))
 }
 

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use crate::groups::{self, Home};
 use crate::harness::{Answer, TOKEN, eventually, is_alive};
+use crate::proc::signal;
 
 const SECRET: &str = "a-secret-for-tests-only";
 
@@ -101,6 +103,14 @@ impl Engine {
             "{result}"
         );
         result["stdout"].as_str().unwrap().to_owned()
+    }
+
+    /// The control group of the sandbox `id`; `None` where the kernel lets it have none.
+    async fn group(&self, id: &str) -> Option<PathBuf> {
+        let said = self.exec(id, "cat /proc/self/cgroup").await;
+        let group = groups::listed(&said)?.parent()?.to_owned();
+        let name = group.file_name()?.to_str()?;
+        name.starts_with("sandbox-").then_some(group)
     }
 
     async fn is_running(&self, id: &str) -> bool {
@@ -365,4 +375,29 @@ async fn a_launcher_that_is_killed_takes_its_sandbox_along() {
     .await;
     eventually("it is not running", || engine.descendants().is_empty()).await;
     assert!(!engine.is_running("a").await);
+}
+
+#[tokio::test]
+async fn a_sandbox_has_one_control_group_that_goes_however_it_ends() {
+    let mut engine = Engine::start();
+    let mut of_all = Vec::new();
+    for id in ["destroyed", "alone", "orphaned"] {
+        engine.start_sandbox(id).await;
+        of_all.push(engine.group(id).await);
+    }
+    let allowed = Home::make().is_some();
+    let exists = |index: usize| of_all[index].as_ref().is_some_and(|group| group.exists());
+    assert_eq!([0, 1, 2].map(exists), [allowed; 3], "{of_all:?}");
+    engine.call(Method::DELETE, "/destroyed", None).await;
+    assert_eq!([0, 1, 2].map(exists), [false, allowed, allowed]);
+    let all = engine.descendants();
+    let mut launchers = all.iter().filter(|pid| {
+        let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+        words.unwrap().ends_with("/alone\0")
+    });
+    signal(*launchers.next().unwrap(), rustix::process::Signal::KILL);
+    eventually("that of a killed launcher is gone", || !exists(1)).await;
+    engine.child.kill().unwrap();
+    engine.child.wait().unwrap();
+    eventually("that of a killed engine is gone", || !exists(2)).await;
 }

@@ -25,6 +25,9 @@ use tokio::sync::mpsc;
 /// The token of every supervisor in the tests.
 pub(crate) const TOKEN: &str = "a-token-for-tests-only";
 
+/// The program that is tested.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_sandbox-supervisor");
+
 /// A supervisor, killed when dropped.
 pub(crate) struct Supervisor {
     child: Child,
@@ -46,11 +49,16 @@ impl Supervisor {
 
     /// Starts one with these variables on top.
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
+        Self::start_by(&mut Command::new(BINARY), variables)
+    }
+
+    /// Starts one by `command`, which executes [`BINARY`] in the end.
+    pub(crate) fn start_by(command: &mut Command, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("workspace")).unwrap();
         // Another user than ours must reach the workspace; the socket and the state are closed by themselves.
         set_mode(folder.path(), 0o755);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sandbox-supervisor"))
+        let mut child = command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("SANDBOX_TOKEN", TOKEN)

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod groups;
 mod harness;
 mod proc;
 
 mod auth;
 mod boot;
+mod cgroup;
 mod engine;
 mod exec;
 mod files;
