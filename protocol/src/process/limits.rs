@@ -16,9 +16,9 @@ pub const DEFAULT_LOG_BYTES: u64 = 256 << 20;
 pub struct Limits {
     /// Bytes of its log that are kept.
     pub log_bytes: u64,
-    /// Resident memory of the tree, in bytes.
+    /// Memory of the tree, in bytes: what its control group is charged with, or else what is resident.
     pub memory_bytes: u64,
-    /// Processes in the tree.
+    /// Processes in the tree, each thread counted as one, as the kernel counts them.
     pub processes: u64,
 }
 
