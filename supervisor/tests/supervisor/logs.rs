@@ -1,13 +1,17 @@
 //! Logs over HTTP, of real processes.
 
+use std::fs;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::{Method, Response};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::harness::{Answer, Supervisor, request};
 use crate::proc::{ended, signal};
@@ -413,4 +417,97 @@ async fn kept_pieces_are_the_log_and_say_where_they_lie() {
     let bad = supervisor.get("/processes/p/kept?newest=some").await;
     assert_eq!(bad.code(), (400, "VALIDATION_FAILED".to_owned()));
     assert_eq!(bad.json()["context"]["field"], "newest");
+}
+
+/// What a client has of one stream, over all its connections: bytes, and `None` for each that it was told gone.
+async fn resumed(supervisor: &Supervisor, stream: &str, mut seed: usize) -> Vec<Option<u8>> {
+    let mut got = Vec::new();
+    let mut last: Option<String> = None;
+    loop {
+        let query = format!("&stream={stream}");
+        let mut follower = Follower::open(supervisor, &query, last.as_deref()).await;
+        // As often as not in the middle of what came in one piece.
+        seed = (seed * 75 + 74) % 65_537;
+        for _ in 0..=seed % 7 {
+            let event = follower.next().await.expect("an exit comes last");
+            last = Some(event.id);
+            let data = event.data["data"].as_str().unwrap();
+            match event.data["type"].as_str().unwrap() {
+                "exit" => return got,
+                "truncated" => {
+                    let gone = event.data["bytes"].as_u64().unwrap();
+                    got.extend(std::iter::repeat_n(None, usize::try_from(gone).unwrap()));
+                }
+                of => {
+                    assert_eq!(of, stream);
+                    let bytes = match event.data.get("encoding") {
+                        Some(_) => STANDARD.decode(data).unwrap(),
+                        None => data.as_bytes().to_vec(),
+                    };
+                    got.extend(bytes.into_iter().map(Some));
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_cut_again_and_again_has_every_byte_once_or_knows_it_gone() {
+    let supervisor = Supervisor::start();
+    let writes = "RANDOM=7; for i in $(seq 80); do \
+        head -c $((RANDOM % 9000)) /dev/urandom | tee -a out; \
+        head -c $((RANDOM % 9000)) /dev/urandom | tee -a err >&2; done";
+    for (cap, whole) in [(100_000, false), (10_000_000, true)] {
+        for file in ["out", "err"] {
+            fs::write(supervisor.workspace().join(file), "").unwrap();
+        }
+        let body = json!({"command": writes, "id": "p", "limits": {"logBytes": cap}});
+        assert_eq!(supervisor.post("/processes", &body).await.status, 201);
+        let (stdout, stderr) = tokio::join!(
+            resumed(&supervisor, "stdout", 1),
+            resumed(&supervisor, "stderr", 2)
+        );
+        // Who comes when all is over has a gap for sure, where the cap is small.
+        let late = resumed(&supervisor, "stdout", 3).await;
+        assert_eq!(late.iter().all(Option::is_some), whole);
+        for (got, file) in [(stdout, "out"), (stderr, "err"), (late, "out")] {
+            let written = fs::read(supervisor.workspace().join(file)).unwrap();
+            assert_eq!(got.len(), written.len(), "{file}, {cap}");
+            let same = got.iter().zip(&written);
+            let mut same = same.map(|(got, wrote)| got.is_none_or(|got| got == *wrote));
+            assert!(same.all(|same| same), "{file}, {cap}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_does_not_read_holds_up_neither_the_process_nor_199_others() {
+    const BYTES: usize = 2_000_000;
+    let supervisor = Supervisor::start_with(&[("SANDBOX_LOG_MEMORY", "1048576")]);
+    let command = format!("read; head -c {BYTES} /dev/zero | tr '\\0' x");
+    let body = json!({"command": command, "id": "p", "stdin": "pipe"});
+    assert_eq!(supervisor.post("/processes", &body).await.status, 201);
+    let follow = async || {
+        let request = request(Method::GET, "/processes/p/logs?follow=true")
+            .header("accept", "text/plain")
+            .body(Empty::<Bytes>::new())
+            .unwrap();
+        supervisor.send(request).await
+    };
+    let stuck = follow().await;
+    let mut readers = JoinSet::new();
+    for _ in 1..200 {
+        readers.spawn(Answer::read(follow().await));
+    }
+    let before = supervisor.peak_memory();
+    let go = supervisor.send_bytes(Method::POST, "/processes/p/stdin", "\n");
+    assert_eq!(go.await.status, 200);
+    assert_eq!(ended(&supervisor, "p").await["exitCode"], 0);
+    while let Some(answer) = readers.join_next().await {
+        assert_eq!(answer.unwrap().body.len(), BYTES);
+    }
+    // A frame for each and what it is made from, and not the two megabytes that each has to come.
+    let grown = supervisor.peak_memory() - before;
+    assert!(grown < 200 * (512 << 10), "{grown} bytes more");
+    assert_eq!(Answer::read(stuck).await.body.len(), BYTES);
 }

@@ -11,6 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::harness::{Supervisor, eventually, is_alive, request};
+use crate::proc::{alone, executing};
 
 /// How long anything may be in coming.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -168,6 +169,57 @@ async fn a_terminal_is_in_the_list_and_is_killed_with_its_jobs_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(4), "no grace passed");
     let (_, event) = terminal.event().await;
     assert_eq!(event["type"], "exit", "{event}");
+}
+
+/// Those in a receipt whose command is one of `commands`, each as often as it is there.
+fn named(list: &Value, commands: &[&str]) -> Vec<String> {
+    let members = list.as_array().unwrap().iter();
+    let mut named: Vec<_> = members
+        .map(|member| member["command"].as_str().unwrap().to_owned())
+        .filter(|command| commands.contains(&command.as_str()))
+        .collect();
+    named.sort();
+    named
+}
+
+#[tokio::test]
+async fn a_shell_is_killed_with_its_jobs_whether_they_run_behind_or_are_stopped() {
+    let supervisor = Supervisor::start();
+    let (mut terminal, id) = Terminal::ready(&supervisor, "").await;
+    let jobs = ["sleep 1005", "sleep 1006", "sleep 1007"];
+    terminal
+        .enter("sleep 1005 & (setsid sleep 1006 &); sleep 1007")
+        .await;
+    executing(&supervisor, &jobs).await;
+    // Ctrl-Z.
+    terminal.0.send(Message::binary(vec![26])).await.unwrap();
+    terminal.until("Stopped").await;
+    let path = format!("/processes/{id}/kill");
+    let receipt = supervisor.post(&path, &json!({})).await.json();
+    assert_eq!(receipt["survivors"], json!([]), "{receipt}");
+    assert_eq!(named(&receipt["signalled"], &jobs), jobs, "{receipt}");
+    assert_eq!(receipt["killed"], json!([]), "each heard a signal");
+    alone(&supervisor).await;
+}
+
+#[tokio::test]
+async fn jobs_that_a_shell_left_when_it_exited_are_killed_by_its_name() {
+    let supervisor = Supervisor::start();
+    let (mut terminal, id) = Terminal::ready(&supervisor, "").await;
+    let jobs = ["sleep 1008", "sleep 1009"];
+    terminal
+        .enter("sleep 1008 & trap '' HUP; sleep 1009 & kill -STOP $!")
+        .await;
+    executing(&supervisor, &jobs[..1]).await;
+    terminal.enter("disown -a; exit 5").await;
+    let (_, event) = terminal.event().await;
+    assert_eq!(event, json!({"type": "exit", "code": 5}));
+    let path = format!("/processes/{id}/kill");
+    let receipt = supervisor.post(&path, &json!({})).await.json();
+    assert_eq!(receipt["survivors"], json!([]), "{receipt}");
+    assert_eq!(receipt["process"]["exitCode"], 5, "{receipt}");
+    assert_eq!(receipt["process"]["descendants"], 0, "{receipt}");
+    alone(&supervisor).await;
 }
 
 #[tokio::test]
