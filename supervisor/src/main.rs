@@ -4,11 +4,19 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sandbox_supervisor::config::{Command, Config};
 use sandbox_supervisor::process::cgroup::Groups;
 use sandbox_supervisor::process::zygote::{self, Zygote};
 use sandbox_supervisor::{Listener, boot, engine, init};
+
+/// How many threads may look into `/proc`, wait for deaths or write to disk at the same time.
+const BLOCKING_THREADS: usize = 64;
+
+/// How long such a thread is kept that has nothing to do: for good. When processes have used up all that the
+/// kernel gives, they are killed by a thread that is there, or by none.
+const IDLE: Duration = Duration::from_hours(87_600);
 
 fn main() -> ExitCode {
     let command = match Command::from_process() {
@@ -48,12 +56,16 @@ fn supervise(config: Config) -> io::Result<()> {
         eprintln!("supervisor: the number of descriptors stays as it is: {error}");
     }
     tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(IDLE)
         .enable_all()
         .build()?
         .block_on(serve(config, zygote, groups))
 }
 
 async fn serve(config: Config, zygote: Zygote, groups: Option<Groups>) -> io::Result<()> {
+    // The first of those that are kept.
+    tokio::task::spawn_blocking(|| ()).await?;
     let listener = Listener::bind(&config.listen).await?;
     println!("listening on {}", listener.address()?);
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

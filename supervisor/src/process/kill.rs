@@ -160,11 +160,8 @@ impl Tree {
         let Some(group) = self.group().filter(|_| !self.progress().empty) else {
             return members;
         };
-        group.kill(|| {
-            let all = procfs::family([group.members()]);
-            let new = all
-                .into_iter()
-                .filter(|(pid, stat)| met.0.insert((*pid, stat.started)));
+        group.kill(|all| {
+            let new = procfs::living(all).filter(|(pid, stat)| met.0.insert((*pid, stat.started)));
             members.extend(new.map(|(pid, _)| procfs::member(pid)));
         });
         members

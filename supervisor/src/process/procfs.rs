@@ -99,23 +99,26 @@ fn children_by_parent(parent: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// Everyone alive of these lists of heads and of those who descend from them, each once: list by list, and in
-/// each parents before children.
-pub(super) fn family(lists: impl IntoIterator<Item = Vec<Pid>>) -> Vec<(Pid, Stat)> {
+/// Everyone alive of `heads` and of those who descend from them, parents before children.
+pub(super) fn family(heads: Vec<Pid>) -> Vec<(Pid, Stat)> {
     let mut met = HashSet::new();
-    let mut living = Vec::new();
-    for mut generation in lists {
-        while !generation.is_empty() {
-            // One that was given a new parent while we looked may be met twice.
-            generation.retain(|pid| met.insert(*pid));
-            let stats = generation
-                .iter()
-                .filter_map(|pid| Some((*pid, Stat::of(*pid).ok()?)));
-            living.extend(stats.filter(|(_, stat)| !stat.is_dead()));
-            generation = generation.into_iter().flat_map(children).collect();
-        }
+    let mut members = Vec::new();
+    let mut generation = heads;
+    while !generation.is_empty() {
+        // One that was given a new parent while we looked may be met twice.
+        generation.retain(|pid| met.insert(*pid));
+        members.extend(living(&generation));
+        generation = generation.into_iter().flat_map(children).collect();
     }
-    living
+    members
+}
+
+/// Those of `pids` who are alive.
+pub(super) fn living(pids: &[Pid]) -> impl Iterator<Item = (Pid, Stat)> {
+    let stats = pids
+        .iter()
+        .filter_map(|pid| Some((*pid, Stat::of(*pid).ok()?)));
+    stats.filter(|(_, stat)| !stat.is_dead())
 }
 
 /// The process as a receipt names it.

@@ -121,8 +121,13 @@ impl Tree {
         } else {
             procfs::children(self.0.shim)
         };
-        let group = self.group().map(Group::members);
-        procfs::family([heads, group.unwrap_or_default()])
+        let mut members = procfs::family(heads);
+        if let Some(group) = self.group() {
+            let mut others = group.members();
+            others.retain(|other| members.iter().all(|(pid, _)| pid != other));
+            members.extend(procfs::living(&others));
+        }
+        members
     }
 
     /// The same, for whoever means them harm. Blocks while a process is starting, where the shim is gone.

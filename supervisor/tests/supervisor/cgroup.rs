@@ -111,7 +111,10 @@ async fn no_escape_artist_outlives_a_kill() {
             "sleep 1000 & until grep -q sleep /proc/$!/comm; do :; done; kill -STOP $!; setsid sleep 1000 & kill -STOP $$",
             2,
         ),
-        ("trap '' TERM; while :; do sleep 1000 & done", 20),
+        (
+            "trap '' TERM; while :; do sleep 1000 & ((++n < 300)) || wait -n; done",
+            20,
+        ),
         ("trap '' TERM; run() { (run &) }; run; sleep 1000", 1),
     ] {
         for how in [json!({"signal": "SIGKILL"}), json!({"graceMs": 30})] {

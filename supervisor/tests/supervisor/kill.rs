@@ -90,7 +90,7 @@ async fn kills_one_that_ignores_the_signal_after_its_grace() {
 
 #[tokio::test]
 async fn beats_one_that_keeps_forking_children() {
-    let forks = "trap '' TERM; while :; do sleep 1000 & done";
+    let forks = "trap '' TERM; while :; do sleep 1000 & ((++n < 300)) || wait -n; done";
     let supervisor = started(forks, &["sleep 1000"; 20]).await;
     let receipt = killed(&supervisor, &json!({"graceMs": 50})).await;
     assert!(count(&receipt["killed"]) > 20, "{receipt}");

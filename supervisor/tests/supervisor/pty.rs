@@ -34,8 +34,11 @@ impl Terminal {
         }
     }
 
-    /// A terminal that is ready, and the name of its process. The prompt is short and known.
+    /// A terminal that is ready, and the name of its process.
     async fn ready(supervisor: &Supervisor, query: &str) -> (Self, String) {
+        // What this machine's user has a shell do at its start is slow, and none of it may be killed halfway.
+        let home = json!({"HOME": supervisor.workspace()});
+        assert_eq!(supervisor.put("/environment", &home).await.status, 200);
         let mut terminal = Self::open(supervisor, query).await;
         let (_, ready) = terminal.event().await;
         assert_eq!(ready["type"], "ready", "{ready}");

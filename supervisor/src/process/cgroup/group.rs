@@ -16,8 +16,8 @@ use super::hierarchy::remove_tree;
 use super::{Abilities, set};
 use crate::process::state::Cause;
 
-/// How long everyone may take to stand still. One who hangs in the kernel does not.
-const STILL: Duration = Duration::from_millis(100);
+/// How long everyone may take to stand still, and to die. One who hangs in the kernel does neither.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A group. It is there until [`Group::vacate`].
 #[derive(Debug)]
@@ -158,19 +158,21 @@ impl Group {
         members
     }
 
-    /// Kills everyone in one step; nobody whom they fork meanwhile escapes it. `look` is called before, while
-    /// they stand still: nobody is born or ends then. Where this cannot be had, nothing is done.
-    pub(in crate::process) fn kill(&self, look: impl FnOnce()) {
+    /// Kills everyone in one step, those included whom they fork meanwhile, and blocks until they are dead, but
+    /// not for long. `look` is shown them before, while they stand still: nobody is born or ends then.
+    /// Where this cannot be had, nothing is done.
+    pub(in crate::process) fn kill(&self, look: impl FnOnce(&[Pid])) {
         if !self.abilities.kill {
             return;
         }
         let killed = self.stop().and_then(|()| {
-            look();
+            look(&self.members());
             set(&self.folder, "cgroup.kill", "1")
         });
         // Dead or not: one who was to live would otherwise stand still for ever.
         let resumed = set(&self.folder, "cgroup.freeze", "0");
-        if let Err(error) = killed.and(resumed)
+        let dead = || self.events()?.wait("populated", 0, PATIENCE);
+        if let Err(error) = killed.and(resumed).and_then(|()| dead())
             && self.folder.exists()
         {
             eprintln!("supervisor: a control group is not killed at once: {error}");
@@ -179,8 +181,12 @@ impl Group {
 
     fn stop(&self) -> io::Result<()> {
         set(&self.folder, "cgroup.freeze", "1")?;
-        Events::open(&self.folder, "cgroup.events")?.wait("frozen", 1, STILL)?;
+        self.events()?.wait("frozen", 1, PATIENCE)?;
         Ok(())
+    }
+
+    fn events(&self) -> io::Result<Events> {
+        Events::open(&self.folder, "cgroup.events")
     }
 
     /// Removes it; whether it could be, which proves that nobody is in it.
@@ -193,7 +199,7 @@ impl Group {
         if self.remove() {
             return;
         }
-        self.kill(|| {});
+        self.kill(|_| {});
         let emptied = self.emptied().await;
         if let Err(error) = emptied.and_then(|()| remove_tree(&self.folder)) {
             eprintln!("supervisor: {} stays: {error}", self.folder.display());
@@ -201,8 +207,7 @@ impl Group {
     }
 
     async fn emptied(&self) -> io::Result<()> {
-        let events = Events::open(&self.folder, "cgroup.events")?;
-        events.cleared("populated").await
+        self.events()?.cleared("populated").await
     }
 }
 
