@@ -90,8 +90,18 @@ comma := ,
 
 # ---- The Worker ----------------------------------------------------------------------------------
 
+# What the console takes from npm, as it is published: it has no build of its own.
+VENDOR := public/vendor/xterm/xterm.mjs
+
 # What `wrangler` runs before it serves or deploys ([build] in wrangler.toml).
-worker: build/index.js
+worker: build/index.js $(VENDOR)
+
+$(VENDOR): Makefile $(NODE_MODULES)
+	@mkdir -p public/vendor/xterm public/vendor/eventsource-parser public/vendor/sandbox
+	@cd node_modules/@xterm && cp xterm/css/xterm.css xterm/LICENSE addon-fit/lib/addon-fit.mjs $(abspath public/vendor/xterm)
+	@cd node_modules/eventsource-parser && cp dist/{stream,parse,errors}.js LICENSE $(abspath public/vendor/eventsource-parser)
+	@cd node_modules/@cloudflare/sandbox && cp dist/xterm/index.js LICENSE $(abspath public/vendor/sandbox)
+	@cp node_modules/@xterm/xterm/lib/xterm.mjs $@
 
 WORKER_SOURCES := Cargo.toml Cargo.lock protocol/Cargo.toml protocol/openapi.json $(shell find src protocol/src -name '*.rs')
 
@@ -138,4 +148,4 @@ test: setup example
 	@ENGINES=$(ENGINES) exec node dev/check.mjs
 
 clean:
-	rm -rf build target .wrangler
+	rm -rf build target .wrangler public/vendor

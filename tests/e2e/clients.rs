@@ -104,7 +104,7 @@ async fn the_event_source_of_a_browser_resumes_after_cuts_by_its_ticket_and_stop
     let logs = sandbox.path("processes/lines/logs");
     // At no boundary of anything, so that a frame is cut in two: once while lines come, once while the browser
     // catches up.
-    let proxy = dev.proxy(&logs, &[30_011, 14_983]).await;
+    let proxy = dev.proxy(&format!("GET {logs}?"), &[30_011, 14_983]).await;
     let origin = format!("http://localhost:{}", proxy.port);
     let path = format!("{logs}?follow=true&ticket={ticket}");
     let arguments = [origin.as_str(), &path];

@@ -16,6 +16,8 @@ mod bridge;
 mod builds;
 /// Readers of our streams that are not ours.
 mod clients;
+/// The console in a real browser.
+mod console;
 /// The object dies in the middle of a build.
 mod faults;
 /// Files of the workspace, up to a gigabyte.

@@ -166,10 +166,10 @@ impl Dev {
         Socket::open(self.address(), path).await
     }
 
-    /// A wire to it that breaks; see [`Proxy`]. Of the answers to requests for `path`, as many as there are `cuts`
-    /// break after so many bytes.
-    pub(crate) async fn proxy(&self, path: &str, cuts: &[usize]) -> Proxy {
-        Proxy::start(self.address(), path, cuts).await
+    /// A wire to it that breaks; see [`Proxy`]. Of the answers to requests that begin with `begin` (`GET /path`), as
+    /// many as there are `cuts` break after so many bytes.
+    pub(crate) async fn proxy(&self, begin: &str, cuts: &[usize]) -> Proxy {
+        Proxy::start(self.address(), begin, cuts).await
     }
 
     /// A bare connection, for what no client does by itself.
@@ -282,7 +282,10 @@ fn copy_of(folder: &Path) -> TempDir {
     let dockerfile = r#"image = "./Dockerfile""#;
     assert!(settings.contains(dockerfile), "it names the Dockerfile");
     let image = format!("image = \"{}\"", root().join("Dockerfile").display());
-    let settings = settings.replace(dockerfile, &image);
+    let public = format!("directory = \"{}\"", root().join("public").display());
+    let settings = settings
+        .replace(dockerfile, &image)
+        .replace(r#"directory = "./public""#, &public);
     fs::write(copy.path().join("wrangler.toml"), settings).expect("a new folder");
     copy
 }

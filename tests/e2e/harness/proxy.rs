@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Passes bytes on, and notes the requests for one path. Dropping it takes no more connections.
+/// Passes bytes on, and notes the requests of one kind. Dropping it takes no more connections.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     wire: Arc<Wire>,
@@ -16,20 +16,20 @@ pub(crate) struct Proxy {
 
 struct Wire {
     server: SocketAddr,
-    path: String,
+    begin: String,
     requests: Mutex<Vec<String>>,
     /// After how many bytes of an answer the connection breaks, for each stream in turn; then no more.
     cuts: Mutex<Vec<usize>>,
 }
 
 impl Proxy {
-    /// Stands before `server`. Of the answers to requests whose target begins with `path`, as many as there are
-    /// `cuts` break after so many bytes.
-    pub(super) async fn start(server: SocketAddr, path: &str, cuts: &[usize]) -> Self {
+    /// Stands before `server`. Of the answers to requests that begin with `begin`, as many as there are `cuts` break
+    /// after so many bytes.
+    pub(super) async fn start(server: SocketAddr, begin: &str, cuts: &[usize]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let wire = Arc::new(Wire {
             server,
-            path: format!(" {path}"),
+            begin: begin.to_owned(),
             requests: Mutex::default(),
             cuts: Mutex::new(cuts.iter().rev().copied().collect()),
         });
@@ -49,7 +49,7 @@ impl Proxy {
         }
     }
 
-    /// The heads of the requests for the path so far.
+    /// The heads of the requests of that kind so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.wire.requests.lock().expect("nobody panics").clone()
     }
@@ -97,7 +97,7 @@ impl Wire {
         let (request, rest) = head.split_once("\r\n\r\n")?;
         let (request, rest) = (request.to_owned(), rest.to_owned());
         *head = rest;
-        if !request.lines().next()?.contains(&self.path) {
+        if !request.starts_with(&self.begin) {
             return None;
         }
         let mut requests = self.requests.lock().expect("nobody panics");
