@@ -1,8 +1,8 @@
 //! How a tree is ended: a signal to everyone, a grace, and then death in passes until nobody is left.
 //!
 //! Each member is signalled by its pidfd, after comparing start times, so that nobody is hit who got the number
-//! of one that has gone. Where the tree has a control group, the group dies in one step first, while all of it
-//! stands still: so the list of the dead is whole, and no fork outruns it.
+//! of one that has gone. Where the tree has a control group, all of it stands still meanwhile, and death comes in
+//! one step: so the lists are whole, and no fork outruns it.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -85,13 +85,27 @@ impl Tree {
         empty && self.progress().empty
     }
 
-    /// Sends the signal to everyone, those included who are born while it goes round.
+    /// Sends the signal to everyone; where it is to end the tree, those included who are born while it goes
+    /// round.
     fn signal(&self, kill: Kill) -> (Vec<Member>, Met) {
         let mut met = Met::default();
         let mut members = Vec::new();
-        if kill.signal == Signal::KILL {
+        let dies = kill.signal == Signal::KILL;
+        if dies {
             members = self.kill_group(&mut met);
         }
+        let mut round = || self.go_round(kill, &mut members, &mut met);
+        match self.group() {
+            // Only what is to end may be disturbed in what it waits for.
+            Some(group) if kill.grace_ms.is_some() && !dies && !self.progress().empty => {
+                group.still(round);
+            }
+            _ => round(),
+        }
+        (members, met)
+    }
+
+    fn go_round(&self, kill: Kill, members: &mut Vec<Member>, met: &mut Met) {
         // A stopped process would hear it only when somebody continues it.
         let wake = kill.grace_ms.is_some()
             || matches!(kill.signal, Signal::TERM | Signal::INT | Signal::QUIT);
@@ -115,7 +129,6 @@ impl Tree {
                 break;
             }
         }
-        (members, met)
     }
 
     /// Kills everyone; whether nobody is left. Blocks until they are dead, but not for ever.

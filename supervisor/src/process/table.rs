@@ -1,6 +1,5 @@
 //! The table: every process by its name, how many there may be, and which records are kept.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::rand::GetRandomFlags;
@@ -12,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::launch::Launch;
+use super::records::Records;
 use super::spawn::Spawner;
 use super::state::{Cause, Phase};
 use super::stdin::Stdin;
@@ -31,24 +31,11 @@ pub struct Table(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    pub(super) spawner: Spawner,
+    spawner: Spawner,
     store: Store,
     config: Arc<Config>,
     variables: Variables,
     records: Mutex<Records>,
-}
-
-#[derive(Debug, Default)]
-struct Records {
-    by_id: HashMap<String, Process>,
-    /// The finished ones whose trees are gone, oldest first.
-    finished: VecDeque<Process>,
-    /// How many trees live, one-time commands included.
-    running: u64,
-    /// How many processes there ever were.
-    incarnations: u64,
-    /// The container stops: nothing is started any more.
-    stopping: bool,
 }
 
 impl Table {
@@ -91,32 +78,20 @@ impl Table {
 
     /// The process of this name. `PROCESS_NOT_FOUND`.
     pub fn get(&self, id: &str) -> Result<Process, Error> {
-        self.records()
-            .by_id
-            .get(id)
-            .cloned()
-            .ok_or_else(|| not_found(id))
+        self.records().get(id).ok_or_else(|| not_found(id))
     }
 
     /// All of them, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<Process> {
-        let mut all: Vec<Process> = self.records().by_id.values().cloned().collect();
-        all.sort_unstable_by_key(|process| process.0.incarnation);
-        all
+        self.records().list()
     }
 
     /// Kills the process as a kill does by default, then forgets it. It stays if somebody survives.
     pub async fn delete(&self, id: &str) -> Result<KillReceipt, Error> {
         let process = self.get(id)?;
         let receipt = process.kill(Kill::default()).await?;
-        let mut records = self.records();
-        let same = |other: &Process| other.0.incarnation == process.0.incarnation;
-        if records.by_id.get(id).is_some_and(same) {
-            records.by_id.remove(id);
-        }
-        records.finished.retain(|other| !same(other));
-        drop(records);
+        self.records().forget(&process);
         process.ledger().remove();
         Ok(receipt)
     }
@@ -128,7 +103,7 @@ impl Table {
 
     /// Starts nothing any more, and ends every tree, within the grace of a kill.
     pub async fn shutdown(&self) -> KillAllReceipt {
-        self.records().stopping = true;
+        self.records().stop();
         self.end_all(Cause::Stop).await
     }
 
@@ -157,7 +132,7 @@ impl Table {
         terminal: Option<Terminal>,
     ) -> Result<(Process, bool), Error> {
         let mut records = self.records();
-        let previous = records.by_id.get(&id).cloned();
+        let previous = records.get(&id);
         if let Some(running) = previous.as_ref().filter(|process| !process.is_over()) {
             if running.spec().same_process(&spec) {
                 return Ok((running.clone(), false));
@@ -165,8 +140,7 @@ impl Table {
             return Err(exists(&id));
         }
         let place = self.place(&mut records)?;
-        records.incarnations += 1;
-        let incarnation = records.incarnations;
+        let incarnation = records.incarnation();
         let (publish, snapshot) = watch::channel(Snapshot {
             phase: Phase::Starting,
             restarts: 0,
@@ -180,7 +154,7 @@ impl Table {
         let log_bytes = spec.limits.log_bytes;
         let process = Process(Arc::new(Record {
             ledger: self.0.store.ledger(&id, boot, incarnation, log_bytes),
-            id: id.clone(),
+            id,
             incarnation,
             spec,
             boot: boot.to_owned(),
@@ -190,7 +164,7 @@ impl Table {
             snapshot,
             asks,
         }));
-        records.by_id.insert(id, process.clone());
+        records.enter(process.clone());
         drop(records);
         let spawner = self.0.spawner.clone();
         let task = Task::new(process.clone(), launch, spawner, asked, publish);
@@ -206,37 +180,9 @@ impl Table {
         }
         let result = task.run().await;
         drop(place);
-        let mut records = self.records();
-        match (result, previous) {
-            (Ok(()), previous) => {
-                records.finished.push_back(process);
-                self.forget_oldest(&mut records, previous);
-            }
-            (Err(_), Some(previous)) => {
-                records.by_id.insert(process.id().to_owned(), previous);
-                process.ledger().remove();
-            }
-            (Err(_), None) => {
-                records.by_id.remove(process.id());
-                process.ledger().remove();
-            }
-        }
-    }
-
-    fn forget_oldest(&self, records: &mut Records, previous: Option<Process>) {
-        if let Some(previous) = previous {
-            records
-                .finished
-                .retain(|process| process.0.incarnation != previous.0.incarnation);
-            previous.ledger().remove();
-        }
-        while records.finished.len() as u64 > self.0.config.limits.records {
-            let Some(oldest) = records.finished.pop_front() else {
-                return;
-            };
-            records.by_id.remove(oldest.id());
-            oldest.ledger().remove();
-        }
+        let most = self.0.config.limits.records;
+        self.records()
+            .settle(process, previous, result.is_ok(), most);
     }
 
     /// A place among the running, given back when it is dropped. `TOO_MANY_PROCESSES`.
@@ -245,26 +191,7 @@ impl Table {
     }
 
     fn place(&self, records: &mut Records) -> Result<Place, Error> {
-        if records.stopping {
-            return Err(ErrorBody::new(
-                ErrorCode::OperationInterrupted,
-                "the container is being stopped",
-            )
-            .into());
-        }
-        let most = self.0.config.limits.processes;
-        if records.running >= most {
-            return Err(ErrorBody::new(
-                ErrorCode::TooManyProcesses,
-                format!("{most} processes run already, which is the limit"),
-            )
-            .with(|context| {
-                context.limit = Some("processes".to_owned());
-                context.limit_value = Some(most);
-            })
-            .into());
-        }
-        records.running += 1;
+        records.take_place(self.0.config.limits.processes)?;
         Ok(Place(self.clone()))
     }
 
@@ -326,7 +253,7 @@ pub(super) struct Place(Table);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.records().running -= 1;
+        self.0.records().give_place_back();
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use super::causes::Causes;
 use super::cgroup::Group;
+use super::end::Ask;
 use super::launch::Launch;
 use super::pipes::{Ours, Pipes};
 use super::refusal::refusal;
@@ -23,7 +24,7 @@ use super::run;
 use super::spawn::{SpawnError, Spawner};
 use super::state::{Cause, Ended, Exit, Next, Phase, State};
 use super::tree::Tree;
-use super::{Ask, Process, Snapshot};
+use super::{Process, Snapshot};
 use crate::logs::{self, Capture};
 
 /// How long a descendant that keeps a pipe open may delay the end of a run.

@@ -9,6 +9,7 @@ mod file;
 mod listener;
 mod pattern;
 mod port;
+mod search;
 
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};

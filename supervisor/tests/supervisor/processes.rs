@@ -9,7 +9,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Supervisor, request};
-use crate::proc::{alone, descendants, descriptors, ended, eventually, grown};
+use crate::proc::{alone, descendants, descriptors, ended, eventually, executing, grown};
 
 #[tokio::test]
 async fn a_start_that_fails_leaves_no_record() {
@@ -413,7 +413,7 @@ async fn a_stop_of_the_supervisor_ends_every_tree_and_exits_0() {
     supervisor
         .post("/processes", &json!({"command": command, "id": "b"}))
         .await;
-    grown(&supervisor, "b", 2).await;
+    executing(&supervisor, &["sleep 1000"; 4]).await;
     let everyone = descendants(supervisor.pid());
     assert!(everyone.len() >= 7, "{everyone:?}");
     assert_eq!(supervisor.terminate().code(), Some(0));

@@ -159,30 +159,38 @@ impl Group {
     }
 
     /// Kills everyone in one step, those included whom they fork meanwhile, and blocks until they are dead, but
-    /// not for long. `look` is shown them before, while they stand still: nobody is born or ends then.
-    /// Where this cannot be had, nothing is done.
+    /// not for long. `look` is shown them before, while they stand still. Where this cannot be had, nothing is
+    /// done.
     pub(in crate::process) fn kill(&self, look: impl FnOnce(&[Pid])) {
         if !self.abilities.kill {
             return;
         }
-        let killed = self.stop().and_then(|()| {
+        let killed = self.still(|| {
             look(&self.members());
             set(&self.folder, "cgroup.kill", "1")
         });
-        // Dead or not: one who was to live would otherwise stand still for ever.
-        let resumed = set(&self.folder, "cgroup.freeze", "0");
         let dead = || self.events()?.wait("populated", 0, PATIENCE);
-        if let Err(error) = killed.and(resumed).and_then(|()| dead())
-            && self.folder.exists()
-        {
-            eprintln!("supervisor: a control group is not killed at once: {error}");
-        }
+        self.tell("killed", killed.and_then(|()| dead()));
     }
 
-    fn stop(&self) -> io::Result<()> {
-        set(&self.folder, "cgroup.freeze", "1")?;
-        self.events()?.wait("frozen", 1, PATIENCE)?;
-        Ok(())
+    /// Calls `act` while everyone in it stands still: nobody is born or ends by himself then. One who hangs in
+    /// the kernel is not waited for long.
+    pub(in crate::process) fn still<T>(&self, act: impl FnOnce() -> T) -> T {
+        let stopped = set(&self.folder, "cgroup.freeze", "1");
+        let stand = || self.events()?.wait("frozen", 1, PATIENCE);
+        self.tell("stopped", stopped.and_then(|()| stand()));
+        let done = act();
+        self.tell("resumed", set(&self.folder, "cgroup.freeze", "0"));
+        done
+    }
+
+    /// Tells of a failure, unless it is that the group is gone with its tree.
+    fn tell<T>(&self, done: &str, result: io::Result<T>) {
+        if let Err(error) = result
+            && self.folder.exists()
+        {
+            eprintln!("supervisor: a control group is not {done}: {error}");
+        }
     }
 
     fn events(&self) -> io::Result<Events> {
