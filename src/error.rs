@@ -37,3 +37,11 @@ pub(crate) fn response(error: &ErrorBody) -> worker::Result<Response> {
     }
     builder.from_json(error)
 }
+
+/// An answer of JSON that is text already.
+pub(crate) fn json_text(text: &str, status: u16) -> worker::Result<Response> {
+    let answer = ResponseBuilder::new().with_status(status).ok(text)?;
+    // The builder calls text plain, whatever header it was given before.
+    answer.headers().set("Content-Type", "application/json")?;
+    Ok(answer)
+}

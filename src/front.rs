@@ -7,7 +7,7 @@ use worker::wasm_bindgen::JsValue;
 use worker::{Env, Headers, Method, Request, RequestInit, Response, ResponseBuilder, Url};
 
 use crate::auth::{Caller, Gate};
-use crate::error::{Result, internal, response};
+use crate::error::{Result, internal, json_text, response};
 use crate::platform::{self, random_name};
 use crate::router::{Route, route};
 use crate::settings::{Settings, variable};
@@ -175,8 +175,7 @@ async fn create(mut request: Request, env: &Env) -> Result<Response> {
 }
 
 fn document() -> Result<Response> {
-    let builder = ResponseBuilder::new().with_header("Content-Type", "application/json");
-    made(builder.and_then(|builder| builder.ok(DOCUMENT)))
+    made(json_text(DOCUMENT, 200))
 }
 
 fn set_options(id: &str, options: &serde_json::Value) -> Result<Request> {

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use sandbox_protocol::error::ErrorBody;
 use sandbox_protocol::process::Process;
 use worker::wasm_bindgen::JsValue;
-use worker::{Headers, Request, Response, ResponseBuilder};
+use worker::{Headers, Request, Response};
 
 use crate::boot;
-use crate::error::{Result, internal, unavailable};
+use crate::error::{Result, internal, json_text, unavailable};
 use crate::records::Life;
 use crate::router::supervisor_path;
 use crate::sandbox::{Core, interrupted};
@@ -39,12 +39,7 @@ pub(crate) async fn start_process(
     let process: Process =
         sandbox_protocol::request::parse(&mut serde_json::Deserializer::from_str(&text))?;
     core.records.keep_processes(life.generation, &[process])?;
-    ResponseBuilder::new()
-        .with_status(status)
-        .with_header("Content-Type", "application/json")
-        .and_then(|builder| builder.ok(text))
-        .map(|answer| answer.with_status(status))
-        .map_err(failed)
+    json_text(&text, status).map_err(failed)
 }
 
 /// Passes a call that counts as activity.
