@@ -107,21 +107,12 @@ pub struct ExecExit {
     pub exit_code: i32,
 }
 
-/// The data of an event in the SSE answer: base64 of `event: stdout` and `event: stderr`, then that of one of the
-/// other two.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The data of `event: error` in the SSE answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
-#[serde(untagged)]
-pub enum ExecEvent {
-    /// `event: exit`.
-    Exit(ExecExit),
-    /// `event: error`.
-    Error {
-        /// A sentence for a person.
-        error: String,
-        /// The same for a program.
-        code: ErrorCode,
-    },
-    /// `event: stdout` and `event: stderr`.
-    Output(String),
+pub struct ExecError {
+    /// A sentence for a person.
+    pub error: String,
+    /// The same for a program.
+    pub code: ErrorCode,
 }

@@ -49,10 +49,13 @@ impl Signal {
     pub fn from_name(name: &str) -> Option<Self> {
         let short = name.strip_prefix("SIG").unwrap_or(name);
         if let Some(offset) = short.strip_prefix("RTMIN") {
-            let offset = if offset.is_empty() {
-                0
-            } else {
-                offset.strip_prefix('+')?.parse().ok()?
+            let offset = match offset.strip_prefix('+') {
+                // `parse` would take a second sign.
+                Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    digits.parse().ok()?
+                }
+                None if offset.is_empty() => 0,
+                _ => return None,
             };
             return (0..=30)
                 .contains(&offset)
@@ -145,7 +148,15 @@ mod tests {
     #[test]
     fn a_name_needs_no_prefix_and_a_number_must_exist() {
         assert_eq!(Signal::from_name("TERM"), Some(Signal::TERM));
-        for bad in ["0", "65", "-1", "\"SIGNOPE\"", "\"\"", "true"] {
+        for bad in [
+            "0",
+            "65",
+            "-1",
+            "\"SIGNOPE\"",
+            "\"RTMIN++1\"",
+            "\"\"",
+            "true",
+        ] {
             assert!(serde_json::from_str::<Signal>(bad).is_err(), "{bad}");
         }
         assert_eq!(serde_json::from_str::<Signal>("9").unwrap(), Signal::KILL);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sandbox_protocol::build::{Build, BuildRequest};
 use sandbox_protocol::error::ErrorBody;
-use sandbox_protocol::exec::{ExecEvent, ExecRequest, ExecResult};
+use sandbox_protocol::exec::{ExecError, ExecExit, ExecRequest, ExecResult};
 use sandbox_protocol::file::Listing;
 use sandbox_protocol::limit::LimitList;
 use sandbox_protocol::log::{LogEvent, Logs};
@@ -64,9 +64,8 @@ fn answers_are_written_as_they_always_were() {
     check::<Listing>("listing");
     check::<LimitList>("limits");
     check::<ServiceHealth>("health");
-    check::<ExecEvent>("exec-event-exit");
-    check::<ExecEvent>("exec-event-error");
-    check::<ExecEvent>("exec-event-output");
+    check::<ExecExit>("exec-event-exit");
+    check::<ExecError>("exec-event-error");
     check::<ErrorBody>("error");
     check::<ErrorBody>("error-ready");
 }

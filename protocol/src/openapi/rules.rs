@@ -24,6 +24,7 @@ pub(crate) fn process_request(schema: &mut Schema) {
 pub(crate) fn build_request(schema: &mut Schema) {
     command(schema);
     set(schema, "timeoutMs", "minimum", json!(1));
+    at_most(schema, "timeoutMs", MAX_DURATION_MS);
 }
 
 /// `POST …/exec`, which has a second name for its `timeoutMs`, and takes one of the two.

@@ -1,6 +1,10 @@
 //! A condition as it comes, with everything that any kind of it may have.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::log::Selection;
 
@@ -72,9 +76,9 @@ pub enum PortMode {
 }
 
 /// The statuses of a good HTTP probe: one number, or a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum StatusRange {
     /// Exactly this one.
     Exactly(u16),
@@ -101,5 +105,38 @@ impl StatusRange {
 impl Default for StatusRange {
     fn default() -> Self {
         Self::Between { min: 200, max: 399 }
+    }
+}
+
+// An untagged enum takes a list for an object, and has no word about what is wrong.
+impl<'de> Deserialize<'de> for StatusRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Range {
+            min: u16,
+            max: u16,
+        }
+        struct NumberOrRange;
+        impl<'de> Visitor<'de> for NumberOrRange {
+            type Value = StatusRange;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a status, or {\"min\": n, \"max\": n}")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<StatusRange, E> {
+                let status = u16::try_from(number);
+                status
+                    .map(StatusRange::Exactly)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StatusRange, A::Error> {
+                let Range { min, max } = Range::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(StatusRange::Between { min, max })
+            }
+        }
+        deserializer.deserialize_any(NumberOrRange)
     }
 }

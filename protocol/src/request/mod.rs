@@ -1,8 +1,11 @@
 //! Reading a request body: the field that is wrong is named, and nothing is guessed.
 
+mod strict;
+
 use serde::Deserializer;
 use serde::de::DeserializeOwned;
 
+use self::strict::Strict;
 use crate::error::{ErrorBody, ErrorCode};
 
 /// The largest JSON body that is read, in bytes.
@@ -15,7 +18,7 @@ where
     T: DeserializeOwned,
     D: Deserializer<'de, Error: std::fmt::Display>,
 {
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(deserializer)).map_err(|error| {
         let path = error.path().to_string();
         let reason = error.into_inner().to_string();
         // `.` stands for the whole body, `?` for a place that has no name.
@@ -31,4 +34,46 @@ where
 pub fn invalid(field: &str, rule: &str) -> ErrorBody {
     ErrorBody::new(ErrorCode::ValidationFailed, format!("{field}: {rule}"))
         .with(|context| context.field = Some(field.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::process::{KillRequest, ProcessRequest};
+    use crate::request::parse;
+    use crate::sandbox::OptionsRequest;
+
+    fn field<T: serde::de::DeserializeOwned>(json: &str) -> String {
+        let read = parse::<T, _>(&mut serde_json::Deserializer::from_str(json));
+        let refused = read.err().unwrap_or_else(|| panic!("{json} was taken"));
+        refused.context.field.unwrap_or_default()
+    }
+
+    #[test]
+    fn a_list_is_no_object_however_deep_it_stands() {
+        assert_eq!(field::<KillRequest>("[]"), "");
+        assert_eq!(field::<KillRequest>("[null, null]"), "");
+        for (json, name) in [
+            (r#"{"command":"a","limits":[]}"#, "limits"),
+            (r#"{"command":"a","restart":[]}"#, "restart"),
+            (r#"{"command":"a","until":["x"]}"#, "until"),
+            (r#"{"command":"a","ready":{"all":[[80]]}}"#, "ready.all[0]"),
+            (
+                r#"{"command":"a","ready":{"port":80,"status":[1,2]}}"#,
+                "ready.status",
+            ),
+        ] {
+            assert_eq!(field::<ProcessRequest>(json), name, "{json}");
+        }
+        assert_eq!(field::<OptionsRequest>(r#"{"keepAlive":[5]}"#), "keepAlive");
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_however_deep_it_stands() {
+        let json = r#"{"command":"a","ready":{"port":80,"status":{"min":1,"max":2,"x":3}}}"#;
+        assert_eq!(field::<ProcessRequest>(json), "ready.status.x");
+        assert_eq!(
+            field::<OptionsRequest>(r#"{"keepAlive":{"maxMs":5,"x":1}}"#),
+            "keepAlive.x"
+        );
+    }
 }

@@ -21,6 +21,10 @@ pub struct SandboxQuery {
     #[cfg_attr(feature = "openapi", schemars(with = "Option<u64>", range(min = 1, max = MAX_PAGE)))]
     pub limit: Option<String>,
     /// Where the page begins: the `cursor` of the one before.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(regex(pattern = r"^[0-9]{1,2}\.[a-z0-9-]*$"))
+    )]
     pub cursor: Option<String>,
 }
 

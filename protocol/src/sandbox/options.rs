@@ -1,5 +1,9 @@
 //! What a caller may set of a sandbox.
 
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::ErrorBody;
@@ -45,7 +49,9 @@ impl SleepAfter {
         let (number, unit_ms) = units
             .into_iter()
             .find_map(|(unit, ms)| Some((text.strip_suffix(unit)?, ms)))?;
-        let number: u64 = number.parse().ok()?;
+        // `parse` would take a sign.
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        let number: u64 = digits.then(|| number.parse().ok())??;
         Some(Self(number.checked_mul(unit_ms)?))
     }
 }
@@ -75,13 +81,13 @@ impl<'de> Deserialize<'de> for SleepAfter {
 }
 
 /// `true`, `false`, or `{"maxMs": n}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(
     feature = "openapi",
     derive(schemars::JsonSchema),
     schemars(transform = crate::openapi::rules::keep_alive_request)
 )]
-#[serde(untagged, expecting = "expected true, false or {\"maxMs\": n}")]
+#[serde(untagged, deny_unknown_fields)]
 pub enum KeepAliveRequest {
     /// Up to the ceiling, or not at all.
     Switch(bool),
@@ -91,6 +97,35 @@ pub enum KeepAliveRequest {
         #[serde(rename = "maxMs")]
         max_ms: u64,
     },
+}
+
+// An untagged enum takes a list for an object, and fields that it does not know.
+impl<'de> Deserialize<'de> for KeepAliveRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct Lease {
+            max_ms: u64,
+        }
+        struct SwitchOrLease;
+        impl<'de> Visitor<'de> for SwitchOrLease {
+            type Value = KeepAliveRequest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or {\"maxMs\": n}")
+            }
+
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<KeepAliveRequest, E> {
+                Ok(KeepAliveRequest::Switch(on))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<KeepAliveRequest, A::Error> {
+                let Lease { max_ms } = Lease::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(KeepAliveRequest::Lease { max_ms })
+            }
+        }
+        deserializer.deserialize_any(SwitchOrLease)
+    }
 }
 
 impl OptionsRequest {
@@ -131,7 +166,7 @@ mod tests {
             assert_eq!(read.sleep_after, Some(SleepAfter(ms)));
         }
         for bad in [
-            r#""10""#, r#""m""#, "-1", r#""1d""#, "0", r#""-5s""#, "true",
+            r#""10""#, r#""+5m""#, r#""m""#, "-1", r#""1d""#, "0", r#""-5s""#, "true",
         ] {
             let error = options(&format!(r#"{{"sleepAfter":{bad}}}"#)).unwrap_err();
             assert_eq!(error.context.field.as_deref(), Some("sleepAfter"), "{bad}");

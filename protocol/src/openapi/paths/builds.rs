@@ -4,12 +4,10 @@ use serde_json::json;
 
 use super::super::operation::Operation;
 use super::super::schemas::Schemas;
-use super::content::events;
-use super::logs::log;
+use super::logs::{log, streams};
 use super::{REACHES, SPAWNS};
 use crate::build::{Build, BuildList, BuildRequest};
 use crate::error::ErrorCode;
-use crate::log::LogEvent;
 use crate::routes::BUILD_ID_HEADER;
 
 const ALL: &str = "/v1/sandbox/{sandbox}/builds";
@@ -58,18 +56,10 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
 
 fn start(schemas: &mut Schemas) -> Operation {
     let build = schemas.answer::<Build>();
-    let event = schemas.answer::<LogEvent>();
     let named =
         json!({BUILD_ID_HEADER: {"$ref": format!("#/components/headers/{BUILD_ID_HEADER}")}});
-    let forms = json!({
-        "text/event-stream": events(&event),
-        "application/json": {"schema": build},
-        "application/x-ndjson": {
-            "schema": {"type": "string", "description": "One event a line."},
-            "x-itemSchema": event,
-        },
-        "text/plain": {"schema": {"type": "string"}},
-    });
+    let mut forms = streams(schemas);
+    forms["application/json"] = json!({"schema": build});
     Operation::new("post", ALL, "startBuild", "Run a command, stream its output, destroy the sandbox")
         .described(
             "The events of the log, then one of type `build`, sent only after the sandbox is destroyed. With \

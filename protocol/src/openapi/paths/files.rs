@@ -1,6 +1,6 @@
 //! Files, and the workspace as an archive.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::operation::Operation;
 use super::super::schemas::Schemas;
@@ -47,13 +47,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 "A member that would leave the workspace, a device, or a link that leads out is refused by name, \
                  with how many members had been written before it.",
             )
-            .body(
-                &json!({
-                    "application/x-tar": {"schema": {"type": "string", "format": "binary"}},
-                    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-                }),
-                true,
-            )
+            .body(&bytes("application/x-tar"), true)
             .json("200", "It is unpacked.", &done)
             .fails(PATHS)
             .fails(&[ErrorCode::PayloadTooLarge])

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::operation::Operation;
 use super::super::schemas::Schemas;
-use super::content::events;
+use super::content::{lines, log_events};
 use crate::cursor::Cursor;
 use crate::error::ErrorCode;
 use crate::log::{LogEvent, LogQuery, Logs};
@@ -17,6 +17,8 @@ A stream that ends without an `exit` event (of a build: a `build` event) was cut
 /// Gives `operation` the query and the answers of a log.
 pub(super) fn log(operation: Operation, schemas: &mut Schemas) -> Operation {
     let last_event_id = json!({"anyOf": [schemas.request::<Cursor>(), {"const": ""}]});
+    let mut forms = streams(schemas);
+    forms["application/json"] = json!({"schema": schemas.answer::<Logs>()});
     operation
         .described(DESCRIPTION)
         .takes_ticket()
@@ -26,7 +28,7 @@ pub(super) fn log(operation: Operation, schemas: &mut Schemas) -> Operation {
             "The id of the last event that arrived: what comes after it is sent.",
             &last_event_id,
         )
-        .answers("200", "The log.", &forms(schemas))
+        .answers("200", "The log.", &forms)
         .answers(
             "204",
             "There is nothing after that event, and nothing will come.",
@@ -41,16 +43,13 @@ pub(super) fn log(operation: Operation, schemas: &mut Schemas) -> Operation {
         .fails(super::REACHES)
 }
 
-fn forms(schemas: &mut Schemas) -> Value {
+/// The forms in which a log is answered, but for JSON.
+pub(super) fn streams(schemas: &mut Schemas) -> Value {
     let event = schemas.answer::<LogEvent>();
-    let logs = schemas.answer::<Logs>();
+    let cursor = schemas.answer::<Cursor>();
     json!({
-        "application/json": {"schema": logs},
-        "text/event-stream": events(&event),
-        "application/x-ndjson": {
-            "schema": {"type": "string", "description": "One event a line."},
-            "x-itemSchema": event,
-        },
+        "text/event-stream": log_events(&event, &cursor),
+        "application/x-ndjson": lines(&event),
         "text/plain": {"schema": {"type": "string"}},
     })
 }

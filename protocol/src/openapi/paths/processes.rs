@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::super::operation::Operation;
 use super::super::schemas::Schemas;
-use super::content::{bytes, events};
+use super::content::{bytes, json_text, named_events};
 use super::logs::log;
 use super::{AWAKE, REACHES, SPAWNS};
 use crate::error::{ErrorBody, ErrorCode};
-use crate::exec::{ExecEvent, ExecRequest, ExecResult};
+use crate::exec::{ExecError, ExecExit, ExecRequest, ExecResult};
 use crate::process::{
     KillAllReceipt, KillReceipt, KillRequest, Process, ProcessList, ProcessQuery, ProcessRequest,
     Stats, StdinQuery, StdinReceipt,
@@ -135,7 +135,7 @@ fn wait(schemas: &mut Schemas) -> Operation {
     let (met, error) = (schemas.answer::<Met>(), schemas.answer::<ErrorBody>());
     let forms = json!({
         "application/json": {"schema": met},
-        "text/event-stream": events(&json!({"anyOf": [met, error]})),
+        "text/event-stream": named_events(&[("met", json_text(&met)), ("error", json_text(&error))]),
     });
     Operation::new("post", WAIT, "waitForProcess", "Wait until it is ready, or until it cannot be")
         .described(
@@ -150,8 +150,15 @@ fn wait(schemas: &mut Schemas) -> Operation {
 }
 
 fn execute(schemas: &mut Schemas) -> Operation {
+    let output = json!({"contentEncoding": "base64"});
+    let kinds = [
+        ("stdout", output.clone()),
+        ("stderr", output),
+        ("exit", json_text(&schemas.answer::<ExecExit>())),
+        ("error", json_text(&schemas.answer::<ExecError>())),
+    ];
     let forms = json!({
-        "text/event-stream": events(&schemas.answer::<ExecEvent>()),
+        "text/event-stream": named_events(&kinds),
         "application/json": {"schema": schemas.answer::<ExecResult>()},
     });
     Operation::new("post", EXEC, "exec", "Run one command, its output in the answer")

@@ -12,8 +12,10 @@ const PTY: &str = "/v1/sandbox/{sandbox}/pty";
 const PORT: &str = "/v1/sandbox/{sandbox}/ports/{port}";
 const PORT_PATH: &str = "/v1/sandbox/{sandbox}/ports/{port}/{path}";
 
-/// The methods that the document has names for, but `trace`, which the platform does not send.
-const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
+/// The methods that the document has names for. A service gets every other one too.
+const METHODS: [&str; 8] = [
+    "get", "head", "post", "put", "patch", "delete", "options", "trace",
+];
 
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let mut operations = vec![terminal(schemas)];
@@ -59,7 +61,7 @@ fn port(method: &'static str, path: &'static str, id: String) -> Operation {
         .fails(REACHES);
     let operation = match method {
         "get" => operation.answers("101", "The service's WebSocket.", &Value::Null),
-        "head" | "options" => operation,
+        "head" | "options" | "trace" => operation,
         _ => operation.body(&any, false),
     };
     operation.answers(
