@@ -68,6 +68,20 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_may_have_a_point() {
+        let read = |json| parse::<KillRequest, _>(&mut serde_json::Deserializer::from_str(json));
+        assert_eq!(read(r#"{"graceMs":5.0}"#), read(r#"{"graceMs":5}"#));
+        assert_eq!(read(r#"{"signal":9.0}"#), read(r#"{"signal":9}"#));
+        assert_eq!(read(r#"{"graceMs":1e3}"#), read(r#"{"graceMs":1000}"#));
+        for bad in ["5.5", "-5.0", "1e300"] {
+            assert_eq!(
+                field::<KillRequest>(&format!(r#"{{"graceMs":{bad}}}"#)),
+                "graceMs"
+            );
+        }
+    }
+
+    #[test]
     fn an_unknown_field_is_refused_however_deep_it_stands() {
         let json = r#"{"command":"a","ready":{"port":80,"status":{"min":1,"max":2,"x":3}}}"#;
         assert_eq!(field::<ProcessRequest>(json), "ready.status.x");

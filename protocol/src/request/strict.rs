@@ -1,4 +1,4 @@
-//! A deserializer for which an object is an object.
+//! A deserializer for which an object is an object, and a whole number whole.
 //!
 //! A derived `Deserialize` also takes a struct from a sequence, field by field. In a request that is a mistake that
 //! would pass for something else: `[]` for all defaults.
@@ -8,6 +8,8 @@ use std::fmt;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
+
+const TWO_TO_THE_64: f64 = 18_446_744_073_709_551_616.0;
 
 /// What it wraps, strictly, and everything within.
 pub(super) struct Strict<T>(pub(super) T);
@@ -83,10 +85,23 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
         visit_bool(bool);
         visit_i64(i64);
         visit_u64(u64);
-        visit_f64(f64);
         visit_str(&str);
         visit_borrowed_str(&'de str);
         visit_string(String);
+    }
+
+    /// `5.0` is a whole number like `5`, to JSON Schema and to languages that have but one kind of number. No
+    /// request has a number that is not whole.
+    fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked to be whole and in range"
+        )]
+        if value.fract() == 0.0 && (0.0..TWO_TO_THE_64).contains(&value) {
+            return self.0.visit_u64(value as u64);
+        }
+        self.0.visit_f64(value)
     }
 
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {
