@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body::Frame;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
-use sandbox_protocol::exec::{ExecExit, ExecRequest, ExecResult};
+use sandbox_protocol::exec::{ExecError, ExecExit, ExecRequest, ExecResult};
 use sandbox_protocol::log::{Format, Stream};
 use sandbox_protocol::process::Member;
 
@@ -159,10 +159,11 @@ fn event(happening: Happening) -> String {
 }
 
 fn failure(error: &ErrorBody) -> String {
-    frame(
-        "error",
-        &serde_json::json!({"error": error.error, "code": error.code}).to_string(),
-    )
+    let said = serde_json::to_string(&ExecError {
+        error: error.error.clone(),
+        code: error.code,
+    });
+    frame("error", &said.expect("an error is plain data"))
 }
 
 fn frame(name: &str, data: &str) -> String {
