@@ -16,6 +16,7 @@ use crate::platform::{now, random_name, sleep, within};
 use crate::records::{Life, Options};
 use crate::refusal::Refusal;
 use crate::sandbox::{Core, interrupted};
+use crate::scope;
 
 /// The reason of an error whose container had come up and is gone.
 pub(crate) const CONTAINER_DIED: &str = "containerDied";
@@ -81,6 +82,7 @@ async fn start(core: &Rc<Core>) -> Result<Life> {
         ),
     };
     core.records.set_life(&life)?;
+    scope::begin_life(core)?;
     core.event(generation, "starting", None)?;
     let armed = core.arm(BUILD_TICK_MS).await;
     armed.map_err(|error| internal("the alarm could not be set", error))?;

@@ -78,6 +78,16 @@ async fn ends(core: &Rc<Core>, id: &str) -> Result<()> {
     core.settle().await
 }
 
+/// A life is about to begin. A scope that nobody holds belonged to an earlier one: it has nothing left to destroy.
+pub(crate) fn begin_life(core: &Core) -> Result<()> {
+    for scope in core.records.scopes()? {
+        if !core.scopes.borrow().contains_key(&scope.id) {
+            core.records.close_scope(&scope.id)?;
+        }
+    }
+    Ok(())
+}
+
 /// What the scopes ask of the sandbox. One whose stream died with an earlier isolate begins to end now.
 pub(crate) fn look(core: &Core) -> Result<ScopeView> {
     let mut view = ScopeView::None;
