@@ -56,7 +56,9 @@ pub struct Sandbox {
 
 impl DurableObject for Sandbox {
     fn new(state: State, env: Env) -> Self {
-        let id = state.id().name().unwrap_or_default();
+        // An object that is found by its number, as by another session of `wrangler dev`, has no name.
+        let number = || state.id().to_string().chars().take(32).collect();
+        let id = state.id().name().unwrap_or_else(number);
         let settings = Settings::from_env(&env);
         let container = settings.as_ref().ok();
         let core = Core {
