@@ -5,8 +5,8 @@
 // What it starts, it starts in process groups of their own, so that a Ctrl-C reaches this program alone
 // and the order of stopping is ours: wrangler, its containers, the local engine, stragglers.
 // The end-to-end tests start it too: PORT=0 takes a free port, CONFIG= names another wrangler.toml,
-// STATE= another folder, RUN= the Worker's name, VARS= more variables (NAME:value, one a line), and with
-// LIFELINE=1 the end of stdin is an order to stop.
+// STATE= another folder, REGISTRY= one in which Workers find each other, RUN= the Worker's name, VARS= more variables
+// (NAME:value, one a line), and with LIFELINE=1 the end of stdin is an order to stop.
 
 import { execFile, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
@@ -103,17 +103,19 @@ async function startLocalEngine() {
 }
 
 async function serve(engine, flags) {
+  const config = path.resolve(root, process.env.CONFIG || "wrangler.toml");
   const extra = (process.env.VARS || "").split("\n").filter(Boolean).flatMap((pair) => ["--var", pair]);
   const wrangler = start(
     process.execPath,
     [
       path.join(root, "node_modules/wrangler/bin/wrangler.js"), "dev",
-      "--config", process.env.CONFIG || path.join(root, "wrangler.toml"),
+      "--config", config,
       "--name", name, "--ip", "127.0.0.1", "--port", port, "--inspector-port", "0",
       "--persist-to", path.join(state, "objects"), "--show-interactive-dev-session=false",
       "--var", "SANDBOX_ANONYMOUS:true", ...flags, ...extra,
     ],
-    { stdio: ["ignore", "pipe", "inherit"] },
+    // Where the commands in its wrangler.toml are at home.
+    { cwd: path.dirname(config), stdio: ["ignore", "pipe", "inherit"] },
   );
   const url = await lineOf(wrangler, /Ready on (http:\S+)/, "wrangler");
   vital(wrangler);
@@ -144,7 +146,7 @@ function start(file, args, options) {
       CLOUDFLARE_CF_FETCH_ENABLED: "false",
       WRANGLER_HIDE_BANNER: "true",
       WRANGLER_LOG_PATH: path.join(state, "logs"),
-      WRANGLER_REGISTRY_PATH: path.join(state, "registry"),
+      WRANGLER_REGISTRY_PATH: process.env.REGISTRY || path.join(state, "registry"),
       WRANGLER_SEND_ERROR_REPORTS: "false",
       WRANGLER_SEND_METRICS: "false",
     },
