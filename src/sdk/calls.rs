@@ -7,11 +7,11 @@ use sandbox_protocol::sandbox::Receipt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use worker::durable::Stub;
-use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
-use worker::{Headers, Method, Request, RequestInit, Response, Url};
+use worker::{Headers, Method, Response};
 
-use super::Error;
+use super::{Content, Error};
+use crate::platform;
 
 /// The object of one sandbox.
 pub(super) struct Calls {
@@ -43,37 +43,33 @@ impl Calls {
         if body.is_some() {
             headers.set("Content-Type", "application/json")?;
         }
-        let mut answer = self
+        let answer = self
             .send(method, path, headers, body.map(JsValue::from))
             .await?;
-        Ok(answer.json().await?)
+        read(answer).await
     }
 
-    /// Sends bytes.
+    /// Sends bytes, with no more to be said about them.
     pub(super) async fn upload(
         &self,
         method: Method,
         path: &str,
-        bytes: Vec<u8>,
-    ) -> Result<(), Error> {
-        let body = Uint8Array::from(bytes.as_slice()).into();
-        self.send(method, path, Headers::new(), Some(body))
+        content: Content,
+    ) -> Result<Response, Error> {
+        self.send(method, path, Headers::new(), content.into_body())
             .await
-            .map(|_| ())
     }
 
-    /// Reads bytes.
-    pub(super) async fn download(&self, path: &str) -> Result<Vec<u8>, Error> {
-        let mut answer = self.send(Method::Get, path, Headers::new(), None).await?;
-        Ok(answer.bytes().await?)
+    /// Asks for bytes.
+    pub(super) async fn download(&self, method: Method, path: &str) -> Result<Response, Error> {
+        self.send(method, path, Headers::new(), None).await
     }
 
     /// Destroys the sandbox.
     pub(super) async fn destroy(&self) -> Result<Receipt, Error> {
         let headers = Headers::new();
         headers.set("Prefer", "return=representation")?;
-        let mut answer = self.send(Method::Delete, "", headers, None).await?;
-        Ok(answer.json().await?)
+        read(self.send(Method::Delete, "", headers, None).await?).await
     }
 
     /// Sends a call to `path` below the sandbox; a refusal is an error.
@@ -84,19 +80,39 @@ impl Calls {
         headers: Headers,
         body: Option<JsValue>,
     ) -> Result<Response, Error> {
-        let mut init = RequestInit::new();
-        init.with_method(method)
-            .with_headers(headers)
-            .with_body(body);
-        let url = format!("http://sandbox/v1/sandbox/{}{path}", self.id);
-        let request = Request::new_with_init(&url, &init)?;
-        let mut answer = self.stub.fetch_with_request(request).await?;
+        let mut answer = self.pass(method.as_ref(), path, &headers, body).await?;
         if answer.status_code() < 400 {
             return Ok(answer);
         }
-        let body: ErrorBody = answer.json().await?;
+        let (status, text) = (answer.status_code(), answer.text().await?);
+        let body: ErrorBody = serde_json::from_str(&text).map_err(|_| Error::Unexpected {
+            status,
+            detail: text.trim().to_owned(),
+        })?;
         Err(body.into())
     }
+
+    /// Sends a call of any method to `path` below the sandbox, and hands its answer back whatever it says.
+    pub(super) async fn pass(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &Headers,
+        body: Option<JsValue>,
+    ) -> Result<Response, Error> {
+        let url = format!("http://sandbox/v1/sandbox/{}{path}", self.id);
+        let request = platform::request(method, &url, headers, body.as_ref())?;
+        Ok(self.stub.fetch_with_request(request).await?)
+    }
+}
+
+/// The JSON of an answer.
+pub(super) async fn read<T: DeserializeOwned>(mut answer: Response) -> Result<T, Error> {
+    let (status, text) = (answer.status_code(), answer.text().await?);
+    serde_json::from_str(&text).map_err(|error| Error::Unexpected {
+        status,
+        detail: format!("{error}: {text}"),
+    })
 }
 
 /// The path of the process `id`, or what is wrong with it.
@@ -105,26 +121,9 @@ pub(super) fn process_path(id: &str) -> Result<String, Error> {
     Ok(format!("/processes/{id}"))
 }
 
-/// The route of the file at the absolute `path`, percent-encoded.
-pub(super) fn file_path(path: &str) -> Result<String, Error> {
-    let mut url = Url::parse("http://sandbox/file").map_err(worker::Error::from)?;
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.extend(path.trim_start_matches('/').split('/'));
-    }
-    Ok(url.path().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{file_path, process_path};
-
-    #[test]
-    fn a_path_is_percent_encoded_but_for_its_slashes() {
-        assert_eq!(
-            file_path("/workspace/a b/ü?#%").unwrap(),
-            "/file/workspace/a%20b/%C3%BC%3F%23%25"
-        );
-    }
+    use super::process_path;
 
     #[test]
     fn a_process_id_cannot_leave_its_place_in_the_path() {

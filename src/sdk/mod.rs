@@ -25,32 +25,57 @@
 //! # }
 //! ```
 
+mod again;
 mod builds;
 mod calls;
+mod checks;
+mod content;
 mod error;
+mod files;
+mod lines;
 mod options;
+mod ports;
 mod process;
+mod processes;
+mod scope;
+mod scope_error;
+mod signal;
 mod stream;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use sandbox_protocol::exec::{ExecRequest, ExecResult};
 use sandbox_protocol::id::{SANDBOX_ID_RULE, SandboxId};
-use sandbox_protocol::process::{KillAllReceipt, ProcessList};
+use sandbox_protocol::limit::LimitList;
 use sandbox_protocol::request::invalid;
-use sandbox_protocol::sandbox::{KeepAliveRequest, OptionsRequest, Receipt, Sandbox, SleepAfter};
+use sandbox_protocol::sandbox::{EventList, KeepAliveRequest, OptionsRequest, SleepAfter};
 use worker::{Env, Method};
 
 use calls::Calls;
 
+pub use checks::{LogPattern, PortCheck};
+pub use content::Content;
 pub use error::Error;
-pub use options::{BuildOptions, ExecOptions, PortCheck, ProcessOptions, SandboxOptions, Signal};
+pub use options::{BuildOptions, ExecOptions, ProcessOptions, SandboxOptions};
 pub use process::{Exit, LogMatch, Process};
+pub use scope_error::ScopeError;
+pub use signal::Signal;
 pub use stream::Events;
 
-pub use sandbox_protocol::log::{LogEvent, Logs, Output};
-pub use sandbox_protocol::process::{KillReceipt, ProcessStatus};
+/// The types of the wire format, for what the records and errors here are made of.
+pub use sandbox_protocol as protocol;
+pub use sandbox_protocol::build::{Build, BuildEvent, BuildReason, BuildStatus};
+pub use sandbox_protocol::error::{ErrorBody, ErrorCode, ErrorContext};
+pub use sandbox_protocol::exec::ExecResult;
+pub use sandbox_protocol::file::{Entry as FileEntry, EntryKind as FileKind};
+pub use sandbox_protocol::limit::Limit;
+pub use sandbox_protocol::log::{LogEvent, Logs, Output, Selection, Stream};
+pub use sandbox_protocol::process::{
+    ExitReason, KillReceipt, Process as ProcessInfo, ProcessStatus, Restart, RestartPolicy, Stats,
+};
+pub use sandbox_protocol::sandbox::{
+    Event as LifecycleEvent, Receipt, Sandbox as SandboxState, SandboxStatus,
+};
 
 /// A handle on the sandbox `id`, whose objects are bound as `binding`. Nothing is started, and `options` are
 /// sent with the first call. An error if the binding or the id is wrong.
@@ -90,78 +115,13 @@ impl SandboxHandle {
         Ok(&self.calls)
     }
 
-    async fn set_options(&self, options: &OptionsRequest) -> Result<Sandbox, Error> {
+    async fn set_options(&self, options: &OptionsRequest) -> Result<SandboxState, Error> {
         self.calls.json(Method::Patch, "", Some(options)).await
     }
 
-    /// Starts `command` by `bash -c` in the background.
-    pub async fn start_process(
-        &self,
-        command: &str,
-        options: ProcessOptions,
-    ) -> Result<Process, Error> {
-        let calls = self.ready().await?;
-        let request = options.into_request(command)?;
-        let started = calls
-            .json(Method::Post, "/processes", Some(&request))
-            .await?;
-        Ok(Process::new(calls, started))
-    }
-
-    /// Every process, oldest first, also those that have ended. Starts nothing.
-    pub async fn list_processes(&self) -> Result<Vec<Process>, Error> {
-        let calls = self.ready().await?;
-        let list: ProcessList = calls.get("/processes").await?;
-        let handle = |process| Process::new(calls, process);
-        Ok(list.processes.into_iter().map(handle).collect())
-    }
-
-    /// The process `id`; `None` if there is none of this name.
-    pub async fn get_process(&self, id: &str) -> Result<Option<Process>, Error> {
-        let calls = self.ready().await?;
-        match calls.get(&calls::process_path(id)?).await {
-            Ok(process) => Ok(Some(Process::new(calls, process))),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The log of the process `id` as it is now.
-    pub async fn get_process_logs(&self, id: &str) -> Result<Logs, Error> {
-        let path = format!("{}/logs", calls::process_path(id)?);
-        self.ready().await?.get(&path).await
-    }
-
-    /// The log of the process `id` as it is printed, from its beginning to its exit. A stream that is cut
-    /// goes on by itself where it was.
-    pub async fn stream_process_logs(&self, id: &str) -> Result<Events, Error> {
-        let path = format!("{}/logs", calls::process_path(id)?);
-        Events::open(self.ready().await?, path).await
-    }
-
-    /// Sends `signal` to the whole tree of the process `id`, and kills what is left after the signal's grace.
-    pub async fn kill_process(&self, id: &str, signal: Signal) -> Result<KillReceipt, Error> {
-        let path = format!("{}/kill", calls::process_path(id)?);
-        let calls = self.ready().await?;
-        calls
-            .json(Method::Post, &path, Some(&signal.into_request()))
-            .await
-    }
-
-    /// Terminates every process; how many were running.
-    pub async fn kill_all_processes(&self) -> Result<u32, Error> {
-        let calls = self.ready().await?;
-        let receipt: KillAllReceipt = calls
-            .json(Method::Delete, "/processes", None::<&()>)
-            .await?;
-        Ok(receipt.killed)
-    }
-
-    /// Runs `command` by `bash -c` and collects what it prints.
-    pub async fn exec(&self, command: &str, options: ExecOptions) -> Result<ExecResult, Error> {
-        let request: ExecRequest = options.into_request(command);
-        let calls = self.ready().await?;
-        calls.json(Method::Post, "/exec", Some(&request)).await
+    async fn change(&self, options: OptionsRequest) -> Result<(), Error> {
+        self.ready().await?;
+        self.set_options(&options).await.map(|_| ())
     }
 
     /// Keeps the sandbox although idle, up to the deployment's ceiling, or no longer.
@@ -174,6 +134,14 @@ impl SandboxHandle {
     }
 
     /// How long the sandbox may idle: `"30m"`, `"90s"`, `"2h"`.
+    ///
+    /// ```no_run
+    /// # async fn example(sandbox: workers_sandbox::SandboxHandle) -> Result<(), workers_sandbox::Error> {
+    /// sandbox.set_keep_alive(true).await?;
+    /// sandbox.set_sleep_after("30m").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn set_sleep_after(&self, duration: &str) -> Result<(), Error> {
         let rule = "expected a duration like \"30m\", \"90s\" or \"2h\"";
         let sleep_after = SleepAfter::parse(duration).ok_or_else(|| invalid("sleepAfter", rule))?;
@@ -184,30 +152,25 @@ impl SandboxHandle {
         .await
     }
 
-    async fn change(&self, options: OptionsRequest) -> Result<(), Error> {
-        self.ready().await?;
-        self.set_options(&options).await.map(|_| ())
-    }
-
     /// What the sandbox is doing. Starts nothing.
-    pub async fn state(&self) -> Result<Sandbox, Error> {
+    pub async fn state(&self) -> Result<SandboxState, Error> {
         self.ready().await?.get("").await
     }
 
-    /// Writes a file of the workspace: `path` is absolute, below `/workspace`. Makes its folders.
-    pub async fn write_file(&self, path: &str, content: Vec<u8>) -> Result<(), Error> {
-        let calls = self.ready().await?;
-        calls
-            .upload(Method::Put, &calls::file_path(path)?, content)
-            .await
+    /// What happened to the sandbox, when and why, newest last. Starts nothing.
+    pub async fn events(&self) -> Result<Vec<LifecycleEvent>, Error> {
+        let list: EventList = self.ready().await?.get("/events").await?;
+        Ok(list.events)
     }
 
-    /// Reads a file of the workspace.
-    pub async fn read_file(&self, path: &str) -> Result<Vec<u8>, Error> {
-        self.ready().await?.download(&calls::file_path(path)?).await
+    /// Every limit in force, and how it holds. `SANDBOX_NOT_RUNNING` while there is no container.
+    pub async fn limits(&self) -> Result<Vec<Limit>, Error> {
+        let list: LimitList = self.ready().await?.get("/limits").await?;
+        Ok(list.limits)
     }
 
-    /// Ends every process and destroys the container. Idempotent; a later call starts a new one.
+    /// Ends every process and destroys the container; what became of each is in the receipt. Idempotent; a later call
+    /// starts a new one. [`scoped`](Self::scoped) does so by itself.
     pub async fn destroy(&self) -> Result<Receipt, Error> {
         self.calls.destroy().await
     }

@@ -4,10 +4,12 @@ use sandbox_protocol::build::{BuildRequest, OnDisconnect};
 use sandbox_protocol::error::ErrorBody;
 use sandbox_protocol::exec::ExecRequest;
 use sandbox_protocol::id::{PROCESS_ID_RULE, ProcessId};
-use sandbox_protocol::process::{Environment, KillRequest, ProcessRequest, Restart, Stderr, Stdin};
-use sandbox_protocol::ready::{ConditionRequest, PatternRequest, PortMode, StatusRange};
+use sandbox_protocol::process::{Environment, ProcessRequest, Restart, Stderr, Stdin};
+use sandbox_protocol::ready::PatternRequest;
 use sandbox_protocol::request::invalid;
 use sandbox_protocol::sandbox::{KeepAliveRequest, OptionsRequest, SleepAfter};
+
+use super::PortCheck;
 
 /// Options of a sandbox. What is not said stays as it is; they outlive the container.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +40,7 @@ impl SandboxOptions {
         self
     }
 
-    /// A variable of everything that runs in it.
+    /// A variable of everything that is started in it from now on.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.0.env.insert(name.into(), Some(value.into()));
         self
@@ -130,6 +132,33 @@ impl ProcessOptions {
         self
     }
 
+    /// How much memory its tree may have, in bytes; with more it is ended, reason `oom`.
+    pub fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.0.limits.memory_bytes = bytes;
+        self
+    }
+
+    /// How many processes its tree may have; with more it is ended, reason `processLimit`.
+    pub fn max_processes(mut self, count: u64) -> Self {
+        self.0.limits.processes = count;
+        self
+    }
+
+    /// How much of its log is kept, in bytes; the newest is.
+    pub fn log_bytes(mut self, bytes: u64) -> Self {
+        self.0.limits.log_bytes = bytes;
+        self
+    }
+
+    /// Has the start wait until `port` is ready, or fail as [`wait_for_port`](super::Process::wait_for_port) does; the
+    /// process is left running then, for the caller to inspect.
+    pub fn ready(mut self, port: u16, check: PortCheck) -> Self {
+        let mut condition = check.into_request(port);
+        self.0.ready_timeout_ms = condition.timeout_ms.take();
+        self.0.ready = Some(condition);
+        self
+    }
+
     pub(super) fn into_request(self, command: &str) -> Result<ProcessRequest, ErrorBody> {
         let id = self
             .1
@@ -154,6 +183,12 @@ impl ExecOptions {
     /// How long it may run, in milliseconds.
     pub fn timeout_ms(mut self, ms: u64) -> Self {
         self.0.timeout_ms = Some(ms);
+        self
+    }
+
+    /// The user that it runs as; `sandbox` by default.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.0.user = Some(user.into());
         self
     }
 
@@ -204,84 +239,6 @@ impl BuildOptions {
         BuildRequest {
             command: Some(command.to_owned()),
             ..self.0
-        }
-    }
-}
-
-/// How a port is probed.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct PortCheck(ConditionRequest);
-
-impl PortCheck {
-    /// By a GET of `path` that answers 200 to 399.
-    pub fn http(path: impl Into<String>) -> Self {
-        Self(ConditionRequest {
-            mode: Some(PortMode::Http),
-            path: Some(path.into()),
-            ..ConditionRequest::default()
-        })
-    }
-
-    /// By a connection.
-    pub fn tcp() -> Self {
-        Self(ConditionRequest {
-            mode: Some(PortMode::Tcp),
-            ..ConditionRequest::default()
-        })
-    }
-
-    /// Only this status is good.
-    pub fn status(mut self, status: u16) -> Self {
-        self.0.status = Some(StatusRange::Exactly(status));
-        self
-    }
-
-    /// How long to wait, in milliseconds; a minute by default.
-    pub fn timeout_ms(mut self, ms: u64) -> Self {
-        self.0.timeout_ms = Some(ms);
-        self
-    }
-
-    pub(super) fn into_request(self, port: u16) -> ConditionRequest {
-        ConditionRequest {
-            port: Some(u32::from(port)),
-            ..self.0
-        }
-    }
-}
-
-/// A signal to a tree.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGTERM, 5 s of grace, then SIGKILL.
-    #[default]
-    Term,
-    /// SIGINT, likewise.
-    Int,
-    /// SIGKILL.
-    Kill,
-    /// SIGHUP, delivered without waiting.
-    Hup,
-    /// SIGUSR1, delivered without waiting.
-    Usr1,
-    /// SIGUSR2, delivered without waiting.
-    Usr2,
-}
-
-impl Signal {
-    pub(super) fn into_request(self) -> KillRequest {
-        let name = match self {
-            Self::Term => "TERM",
-            Self::Int => "INT",
-            Self::Kill => "KILL",
-            Self::Hup => "HUP",
-            Self::Usr1 => "USR1",
-            Self::Usr2 => "USR2",
-        };
-        KillRequest {
-            signal: sandbox_protocol::signal::Signal::from_name(name),
-            grace_ms: None,
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) vars: &'a [(&'a str, &'a str)],
     /// The folder of the Worker, from the root of the repository; empty for the project's own.
     pub(crate) folder: &'a str,
+    /// A server whose objects this Worker calls, in place of its own.
+    pub(crate) objects_of: Option<&'a Dev>,
 }
 
 impl Setup<'_> {
@@ -45,6 +47,7 @@ impl Setup<'_> {
     pub(crate) const DEFAULT: Self = Self {
         vars: &[],
         folder: "",
+        objects_of: None,
     };
 }
 
@@ -53,6 +56,8 @@ pub(crate) struct Dev {
     pub(crate) engine: Engine,
     /// The Worker's name, part of the names of its containers.
     pub(super) run: String,
+    /// Where servers find each other.
+    registry: PathBuf,
     address: Mutex<SocketAddr>,
     vars: Vec<(String, String)>,
     process: Mutex<Child>,
@@ -69,18 +74,23 @@ impl Dev {
 
     /// A server for one test, from a copy of the built Worker. Takes seconds.
     pub(crate) fn start(setup: &Setup) -> Self {
-        let project = copy_of(&root().join(setup.folder));
+        let project = copy_of(&root().join(setup.folder), setup.objects_of);
         let run = run_name(project.path());
+        let registry = setup.objects_of.map_or_else(
+            || project.path().join("registry"),
+            |other| other.registry.clone(),
+        );
         let vars = setup.vars.iter();
         let vars: Vec<_> = vars
             .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
             .collect();
-        let mut process = serve(project.path(), &run, &vars);
+        let mut process = serve(project.path(), &registry, &run, &vars);
         let lifeline = process.stdin.take();
         let (address, engine) = serving(&mut process, project.path());
         Self {
             engine,
             run,
+            registry,
             address: Mutex::new(address),
             vars,
             process: Mutex::new(process),
@@ -127,7 +137,7 @@ impl Dev {
     /// what the objects stored.
     pub(crate) fn restart(&self) {
         self.stop();
-        let mut process = serve(self.project.path(), &self.run, &self.vars);
+        let mut process = serve(self.project.path(), &self.registry, &self.run, &self.vars);
         *self.lifeline.lock().expect("nobody panics with this") = process.stdin.take();
         let (address, _) = serving(&mut process, self.project.path());
         *self.address.lock().expect("nobody panics with this") = address;
@@ -267,7 +277,7 @@ fn root() -> &'static Path {
 }
 
 /// The Worker in `folder` as built, apart from the project's own copy, so that a test can reload it alone.
-fn copy_of(folder: &Path) -> TempDir {
+fn copy_of(folder: &Path, objects_of: Option<&Dev>) -> TempDir {
     let copy =
         TempDir::with_prefix_in("e2e-", env!("CARGO_TARGET_TMPDIR")).expect("target is writable");
     let build = copy.path().join("build");
@@ -276,18 +286,37 @@ fn copy_of(folder: &Path) -> TempDir {
         fs::copy(folder.join("build").join(file), build.join(file)).expect("it was built");
     }
     let settings = fs::read_to_string(folder.join("wrangler.toml")).expect("its settings");
-    let settings = without_build(&settings)
-        .replace("\"../../Dockerfile\"", "\"./Dockerfile\"")
-        .replace("image_build_context = \"../..\"\n", "");
-    let dockerfile = r#"image = "./Dockerfile""#;
-    assert!(settings.contains(dockerfile), "it names the Dockerfile");
-    let image = format!("image = \"{}\"", root().join("Dockerfile").display());
-    let public = format!("directory = \"{}\"", root().join("public").display());
-    let settings = settings
-        .replace(dockerfile, &image)
-        .replace(r#"directory = "./public""#, &public);
+    let mut settings = with_absolute_paths(&without_build(&settings), folder);
+    if let Some(other) = objects_of {
+        settings = with_objects_of(&settings, &other.run);
+    }
     fs::write(copy.path().join("wrangler.toml"), settings).expect("a new folder");
     copy
+}
+
+/// The settings with the paths of the image and of the static files absolute: they are relative to `folder`, and the copy lies elsewhere.
+fn with_absolute_paths(settings: &str, folder: &Path) -> String {
+    let absolute = |line: &str| {
+        let (key, value) = line.split_once(" = ")?;
+        let named = ["image", "image_build_context", "directory"].contains(&key);
+        let path = value.trim_matches('"');
+        named.then(|| format!("{key} = \"{}\"\n", folder.join(path).display()))
+    };
+    let lines = settings.lines();
+    lines
+        .map(|line| absolute(line).unwrap_or_else(|| format!("{line}\n")))
+        .collect()
+}
+
+/// The settings with the objects, and so the containers, of the Worker `run`.
+fn with_objects_of(settings: &str, run: &str) -> String {
+    let own = ["[[migrations]]", "[[containers]]"];
+    let kept = settings
+        .split("\n\n")
+        .filter(|part| !own.iter().any(|own| part.contains(own)));
+    let class = "class_name = \"Sandbox\"";
+    let settings = kept.collect::<Vec<_>>().join("\n\n");
+    settings.replace(class, &format!("{class}\nscript_name = \"{run}\""))
 }
 
 /// The settings without the build: with one, wrangler reloads when a source changes, and the copy has none.
@@ -321,7 +350,7 @@ fn serving(process: &mut Child, project: &Path) -> (SocketAddr, Engine) {
     })
 }
 
-fn serve(project: &Path, run: &str, vars: &[(String, String)]) -> Child {
+fn serve(project: &Path, registry: &Path, run: &str, vars: &[(String, String)]) -> Child {
     let bin = root().join("node_modules/.bin");
     let path = std::env::var("PATH").expect("a PATH");
     let vars: Vec<_> = vars
@@ -340,6 +369,7 @@ fn serve(project: &Path, run: &str, vars: &[(String, String)]) -> Child {
         .env("PORT", "0")
         .env("STATE", project.join("state"))
         .env("CONFIG", project.join("wrangler.toml"))
+        .env("REGISTRY", registry)
         .env("RUN", run)
         .env("VARS", vars.join("\n"))
         .env("LIFELINE", "1")

@@ -152,16 +152,31 @@ impl<'dev> Sandbox<'dev> {
 
     /// Whether its object has an alarm, as workerd stored it. No request: nothing is woken by looking.
     pub(crate) fn has_alarm(&self) -> bool {
+        let alarms = self.stored(
+            "_cf_METADATA",
+            "SELECT CAST(value AS TEXT) FROM _cf_METADATA WHERE key = 1",
+        );
+        alarms.iter().any(|at| !at.is_empty())
+    }
+
+    /// The scopes that its object has on record, by their ids. No request either.
+    pub(crate) fn scopes(&self) -> Vec<String> {
+        self.stored("scopes", "SELECT id FROM scopes")
+    }
+
+    /// The first column that `query` finds in what its object stored; nothing while there is no such `table`.
+    fn stored(&self, table: &str, query: &str) -> Vec<String> {
         let storage = self.dev.storage("Sandbox", &self.object_id());
         let script = "const { DatabaseSync } = require('node:sqlite');
-            const db = new DatabaseSync(process.argv[1], { readOnly: true, timeout: 5000 });
-            const made = db.prepare(\"SELECT 1 FROM sqlite_master WHERE name = '_cf_METADATA'\").get();
-            const row = made && db.prepare('SELECT CAST(value AS TEXT) AS at FROM _cf_METADATA WHERE key = 1').get();
-            console.log(row && row.at ? 'armed' : 'none');";
+            const [storage, table, query] = process.argv.slice(1);
+            const db = new DatabaseSync(storage, { readOnly: true, timeout: 5000 });
+            const made = db.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(table);
+            for (const row of made ? db.prepare(query).all() : []) console.log(Object.values(row)[0] ?? '');";
         let node = concat!(env!("CARGO_MANIFEST_DIR"), "/node_modules/.bin/node");
         let output = Command::new(node)
             .args(["--no-warnings", "-e", script])
             .arg(storage)
+            .args([table, query])
             .output()
             .expect("`make setup` has run");
         let said = String::from_utf8_lossy(&output.stdout);
@@ -170,16 +185,18 @@ impl<'dev> Sandbox<'dev> {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        said.trim() == "armed"
+        said.lines().map(str::to_owned).collect()
     }
 
     /// Its launcher, then its supervisor, then what that started. Empty on Docker, where they are in the container.
     pub(crate) fn processes(&self) -> Vec<Process> {
         let all = descendants(self.dev.pid());
-        let Some(launcher) = all
-            .iter()
-            .find(|process| process.command.contains(&self.id))
-        else {
+        // An object that another server's Worker found has a number in the place of its name.
+        let number = &self.object_id()[..32];
+        let own = |process: &&Process| {
+            process.command.contains(&self.id) || process.command.contains(number)
+        };
+        let Some(launcher) = all.iter().find(own) else {
             return Vec::new();
         };
         let mut processes = vec![launcher.clone()];
