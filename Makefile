@@ -114,15 +114,16 @@ openapi: $(TOOLCHAIN)
 	@cargo run --quiet --locked -p sandbox-protocol --example openapi >protocol/openapi.json.new
 	@mv protocol/openapi.json.new protocol/openapi.json
 
-# A Worker that uses the library, as somebody else would. It shares what cargo has compiled for ours.
-EXAMPLE := examples/build-worker
-EXAMPLE_SOURCES := $(EXAMPLE)/Cargo.toml $(EXAMPLE)/Cargo.lock $(EXAMPLE)/src/lib.rs
+# Workers that use the library, as somebody else would. They share what cargo has compiled for ours.
+EXAMPLES := build-worker services
 
-example: $(EXAMPLE)/build/index.js
+example: $(EXAMPLES:%=examples/%/build/index.js)
 
-$(EXAMPLE)/build/index.js: $(EXAMPLE_SOURCES) $(WORKER_SOURCES) $(TOOLS)
-	$(call say,'Example: Rust to WebAssembly')
-	@cd $(EXAMPLE) && CARGO_TARGET_DIR=$(abspath target) $(abspath $(WORKER_BUILD)) --release
+.SECONDEXPANSION:
+examples/%/build/index.js: $$(wildcard examples/$$*/Cargo.*) $$(wildcard examples/$$*/src/*) $$(wildcard examples/$$*/*.mjs) \
+  $(WORKER_SOURCES) $(TOOLS)
+	$(call say,'Example $*: Rust to WebAssembly')
+	@cd examples/$* && CARGO_TARGET_DIR=$(abspath target) $(abspath $(WORKER_BUILD)) --release
 
 # The supervisor for this machine, as the local engine starts it. The image has its own build of it.
 supervisor: $(TOOLCHAIN)

@@ -20,12 +20,14 @@ await step("lints, on this machine", cargo("clippy", "--workspace", "--all-targe
 await step("lints, in the Worker", cargo(
   "clippy", "-p", "workers-sandbox", "-p", "sandbox-protocol", "--target", "wasm32-unknown-unknown", ...denied,
 ));
-// Not in the workspace, so that it is what a Worker of somebody else is.
-const example = ["--manifest-path", "examples/build-worker/Cargo.toml"];
-await step("format of the example", cargo("fmt", ...example, "--check"));
-await step("lints of the example", cargo("clippy", ...example, "--target", "wasm32-unknown-unknown", ...denied), {
-  CARGO_TARGET_DIR: "target",
-});
+// Not in the workspace, so that each is what a Worker of somebody else is.
+for (const example of ["build-worker", "services"]) {
+  const manifest = ["--manifest-path", `examples/${example}/Cargo.toml`];
+  await step(`format of ${example}`, cargo("fmt", ...manifest, "--check"));
+  await step(`lints of ${example}`, cargo("clippy", ...manifest, "--target", "wasm32-unknown-unknown", ...denied), {
+    CARGO_TARGET_DIR: "target",
+  });
+}
 await step("documentation", cargo("doc", "--workspace", "--no-deps", "--document-private-items", "--locked"), {
   RUSTDOCFLAGS: "-D warnings",
 });
@@ -35,10 +37,17 @@ for (const crate of ["sandbox-protocol", "sandbox-supervisor"]) {
 }
 await step("tests", cargo("test", "--workspace", "--locked", "--no-fail-fast"));
 const dockerRefusal = await whyNoDocker();
+const noRedis = await run("redis-server", ["--version"]).then(() => null, () => "redis-server is not installed");
 for (const engine of ["docker", "local"]) {
   const refusal = engine === "docker" ? dockerRefusal : process.platform !== "linux" && "it needs Linux";
   const name = `end to end on ${engine}`;
   const whole = ["test", "--locked", "--test", "e2e", "--", "--include-ignored"];
+  // On the local engine a sandbox has the machine's programs. Where the engine is mandatory, the tests themselves say
+  // what is missing.
+  if (engine === "local" && !refusal && noRedis && !mandatory.includes(engine)) {
+    whole.push("--skip", "redis::");
+    skip("services with Redis on local", noRedis, false);
+  }
   if (refusal) skip(name, refusal, mandatory.includes(engine));
   else await step(name, cargo(...whole), { E2E_ENGINE: engine });
 }

@@ -108,7 +108,7 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
             relay::check_upgrade(&request)?;
             relay::whole(core, request).await
         }
-        Call::Port(port) => relay::service(core, request, port).await,
+        Call::Port(_) => relay::whole(core, request).await,
     }
 }
 

@@ -14,8 +14,8 @@
 //! - `sdk`: the library.
 //! - `router`, `auth`: the Worker's part of a request, pure; `front` puts it together.
 //! - `sandbox`: the object; `alarm` looks at it, `status` says what there is of it.
-//! - `calls`, `options`, `builds`, `relay` with `redirect` are its routes; `pass` hands on to the supervisor; `kept`,
-//!   `kept_log` with `log_page`, and `tickets` answer from the rows.
+//! - `calls`, `options`, `builds`, `relay` are its routes; `pass` hands on to the supervisor; `kept`, `kept_log`
+//!   with `log_page`, and `tickets` answer from the rows.
 //! - `guard`: the finally around a build; `follow` is a client's stream of one.
 //! - `scope`: a stream whose end destroys the sandbox; `registry`: which sandboxes there are.
 //! - `lifecycle`: what is to be done now, pure; `boot` is the way up, `teardown` the way down, `refusal` what the
@@ -51,7 +51,6 @@ mod options;
 mod pass;
 mod platform;
 mod records;
-mod redirect;
 mod refusal;
 mod registry;
 mod relay;

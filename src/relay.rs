@@ -9,7 +9,6 @@ use worker::{Headers, Request, Response};
 use crate::boot;
 use crate::error::{Result, internal};
 use crate::pass::{broken_off, passed_path};
-use crate::redirect::below_port;
 use crate::sandbox::Core;
 use crate::tickets;
 
@@ -48,21 +47,6 @@ pub(crate) async fn whole(core: &Rc<Core>, request: Request) -> Result<Response>
         Ok(answer) => Ok(answer),
         Err(error) => Err(broken_off(core, &life, &error).await),
     }
-}
-
-/// The same for the service on `port`, whose redirects stay below it.
-pub(crate) async fn service(core: &Rc<Core>, request: Request, port: u16) -> Result<Response> {
-    let failed = |error: worker::Error| internal("the answer could not be passed on", error);
-    let asked = request.url().map_err(failed)?;
-    let answer = whole(core, request).await?;
-    let location = answer.headers().get("Location").map_err(failed)?;
-    let Some(below) = location.and_then(|location| below_port(&asked, port, &location)) else {
-        return Ok(answer);
-    };
-    // Those of an answer that came by the wire cannot be changed.
-    let headers = answer.headers().clone();
-    headers.set("Location", &below).map_err(failed)?;
-    Ok(answer.with_headers(headers))
 }
 
 /// Refuses what does not ask for a WebSocket: `UPGRADE_REQUIRED`.

@@ -2,7 +2,8 @@
 //!
 //! `make test` runs it once on each engine that this machine has. By hand:
 //! `E2E_ENGINE=docker|local cargo test --test e2e -- --include-ignored`.
-//! Every test is ignored by plain `cargo test`, which says so: it would install packages and build an image.
+//! Every test that starts a server is ignored by plain `cargo test`, which says so: it would install packages and
+//! build an image.
 
 #![allow(
     clippy::unwrap_used,
@@ -33,6 +34,8 @@ mod many;
 mod matrix;
 /// Services on ports, HTTP and WebSocket.
 mod ports;
+/// Services of a Worker of somebody else, one of them a real Redis.
+mod redis;
 /// What is refused, with which code, and that nothing was started for it.
 mod refusals;
 /// The service answers before any sandbox exists.
