@@ -199,8 +199,8 @@ impl Once {
         if !killed.survivors.is_empty() {
             return Happening::Survived(killed.survivors);
         }
-        let status = self.tree.progress().root.and_then(|end| end.status);
-        let exit_code = match Ended::from_status(status) {
+        let root = self.tree.progress().root;
+        let exit_code = match root.map_or(Ended::Unobserved, |end| end.ended) {
             _ if timed_out => TIMED_OUT,
             Ended::Code(code) => code,
             Ended::Signal(signal) => 128 + signal.number(),

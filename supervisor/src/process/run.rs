@@ -3,11 +3,14 @@
 use std::time::Instant;
 
 use rustix::process::{Pid, WaitStatus};
+use sandbox_protocol::signal::Signal;
 use tokio::sync::watch;
 
+use super::cgroup::Group;
 use super::procfs::Stat;
 use super::report::{Report, Reports};
 use super::spawn::{Spawner, Started};
+use super::state::Ended;
 use super::tree::{Progress, RootEnd, Tree};
 use crate::logs;
 
@@ -58,9 +61,18 @@ impl Run {
         }
     }
 
+    /// Publishes the end of the root, with what its control group knows of it: that may be gone at once.
     fn root_ended(&self, status: Option<i32>) {
+        let group = self.tree.group();
+        let ended = match Ended::from_status(status) {
+            Ended::Signal(Signal::KILL) if group.is_some_and(Group::ran_out_of_memory) => {
+                Ended::OutOfMemory
+            }
+            ended => ended,
+        };
         let end = RootEnd {
-            status,
+            ended,
+            excess: group.and_then(Group::excess),
             at: logs::now(),
         };
         self.progress

@@ -15,14 +15,13 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::causes::Causes;
-use super::cgroup::Group;
 use super::end::Ask;
 use super::launch::Launch;
 use super::pipes::{Ours, Pipes};
 use super::refusal::refusal;
 use super::run;
 use super::spawn::{SpawnError, Spawner};
-use super::state::{Cause, Ended, Exit, Next, Phase, State};
+use super::state::{Cause, Exit, Next, Phase, State};
 use super::tree::Tree;
 use super::{Process, Snapshot};
 use crate::logs::{self, Capture};
@@ -167,10 +166,10 @@ impl Task {
             terminal.close();
         }
         // It may have ended of what we are about to learn.
-        if let Some(cause) = tree.group().and_then(Group::excess) {
+        if let Some(cause) = end.excess {
             self.intervene(cause);
         }
-        match self.state.ended(how(&tree, end.status)) {
+        match self.state.ended(end.ended) {
             Next::Finish(exit) => {
                 self.finish(exit).await;
                 None
@@ -298,16 +297,6 @@ impl Task {
                 }
             });
         }
-    }
-}
-
-/// How a root ended whose wait status is `status`.
-fn how(tree: &Tree, status: Option<i32>) -> Ended {
-    match Ended::from_status(status) {
-        Ended::Signal(Signal::KILL) if tree.group().is_some_and(Group::ran_out_of_memory) => {
-            Ended::OutOfMemory
-        }
-        ended => ended,
     }
 }
 

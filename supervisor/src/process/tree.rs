@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::cgroup::Group;
 use super::procfs::{self, Stat};
 use super::spawn::Spawner;
+use super::state::{Cause, Ended};
 
 /// A tree. A cheap clone; it outlives what it names.
 #[derive(Clone, Debug)]
@@ -46,8 +47,10 @@ pub(super) struct Progress {
 /// How and when a root ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RootEnd {
-    /// The wait status as the kernel gave it; `None` if nobody saw it.
-    pub(super) status: Option<i32>,
+    /// How.
+    pub(super) ended: Ended,
+    /// The limit that its control group had seen reached by then.
+    pub(super) excess: Option<Cause>,
     /// When we learned of it.
     pub(super) at: Timestamp,
 }
