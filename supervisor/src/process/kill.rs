@@ -1,8 +1,8 @@
 //! How a tree is ended: a signal to everyone, a grace, and then death in passes until nobody is left.
 //!
 //! Each member is signalled by its pidfd, after comparing start times, so that nobody is hit who got the number
-//! of one that has gone. Where the tree has a control group, all of it stands still meanwhile, and death comes in
-//! one step: so the lists are whole, and no fork outruns it.
+//! of one that has gone. Where the tree has a control group, death comes in one step that no fork outruns; and if
+//! it grows while it is looked at, it stands still meanwhile, so that nobody is missed.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -95,40 +95,39 @@ impl Tree {
             members = self.kill_group(&mut met);
         }
         let mut round = || self.go_round(kill, &mut members, &mut met);
-        match self.group() {
-            // Only what is to end may be disturbed in what it waits for.
-            Some(group) if kill.grace_ms.is_some() && !dies && !self.progress().empty => {
-                group.still(round);
-            }
-            _ => round(),
+        if round() && round() {
+            // They are born while it goes round.
+            let mut rounds = || (2..ROUNDS).all(|_| round());
+            match self.group() {
+                // Only what is to end may be disturbed in what it waits for.
+                Some(group) if kill.grace_ms.is_some() && !dies => group.still(rounds),
+                _ => rounds(),
+            };
         }
         (members, met)
     }
 
-    fn go_round(&self, kill: Kill, members: &mut Vec<Member>, met: &mut Met) {
+    /// Sends the signal to those who were not met yet; whether there was anybody.
+    fn go_round(&self, kill: Kill, members: &mut Vec<Member>, met: &mut Met) -> bool {
         // A stopped process would hear it only when somebody continues it.
         let wake = kill.grace_ms.is_some()
             || matches!(kill.signal, Signal::TERM | Signal::INT | Signal::QUIT);
-        for _ in 0..ROUNDS {
-            let before = members.len();
-            for (pid, stat) in self.targets() {
-                if !met.0.insert((pid, stat.started)) {
-                    continue;
-                }
-                let member = procfs::member(pid);
-                if let Some(target) = Target::open(pid, &stat)
-                    && target.send(kill.signal)
-                {
-                    members.push(member);
-                    if wake {
-                        target.send(Signal::CONT);
-                    }
-                }
+        let before = members.len();
+        for (pid, stat) in self.targets() {
+            if !met.0.insert((pid, stat.started)) {
+                continue;
             }
-            if members.len() == before {
-                break;
+            let member = procfs::member(pid);
+            if let Some(target) = Target::open(pid, &stat)
+                && target.send(kill.signal)
+            {
+                members.push(member);
+                if wake {
+                    target.send(Signal::CONT);
+                }
             }
         }
+        members.len() > before
     }
 
     /// Kills everyone; whether nobody is left. Blocks until they are dead, but not for ever.

@@ -158,13 +158,20 @@ impl Group {
         members
     }
 
-    /// Kills everyone in one step, those included whom they fork meanwhile, and blocks until they are dead, but
-    /// not for long. `look` is shown them before, while they stand still. Where this cannot be had, nothing is
-    /// done.
+    /// Kills everyone in one step, those included whom they fork meanwhile. `look` is shown them before. Where
+    /// this cannot be had, nothing is done.
     pub(in crate::process) fn kill(&self, look: impl FnOnce(&[Pid])) {
         if !self.abilities.kill {
             return;
         }
+        let members = self.members();
+        if self.members() == members {
+            look(&members);
+            self.tell("killed", set(&self.folder, "cgroup.kill", "1"));
+            return;
+        }
+        // They are born or end right now, so they are to stand still while they are counted; and so many may be
+        // dying then that the kernel is asked when it is over.
         let killed = self.still(|| {
             look(&self.members());
             set(&self.folder, "cgroup.kill", "1")
@@ -174,7 +181,7 @@ impl Group {
     }
 
     /// Calls `act` while everyone in it stands still: nobody is born or ends by himself then. One who hangs in
-    /// the kernel is not waited for long.
+    /// the kernel is not waited for long. The kernel takes up to 10 ms to tell that they stand.
     pub(in crate::process) fn still<T>(&self, act: impl FnOnce() -> T) -> T {
         let stopped = set(&self.folder, "cgroup.freeze", "1");
         let stand = || self.events()?.wait("frozen", 1, PATIENCE);
