@@ -93,7 +93,8 @@ fn ticket(route: &Route, caller: Caller<'_>, url: &Url) -> Option<String> {
         return None;
     }
     let found = url.query_pairs().find(|(name, _)| name == "ticket");
-    found.map(|(_, ticket)| ticket.into_owned())
+    let ticket = found.map(|(_, ticket)| ticket.into_owned());
+    ticket.filter(|ticket| tickets::is_one(ticket))
 }
 
 /// Hands the request to the object of `id`: the same method, path and body, without what is between the

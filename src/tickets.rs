@@ -18,6 +18,12 @@ pub(crate) const HEADER: &str = "Sandbox-Ticket";
 /// How long a ticket may wait for its first use, in milliseconds.
 const UNUSED_MS: i64 = 60_000;
 
+/// Whether `text` could be a ticket. What could not stands in for no key; it might not even fit into a header.
+#[cfg(feature = "entry")]
+pub(crate) fn is_one(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// Makes a ticket.
 pub(crate) fn create(core: &Rc<Core>) -> Result<Ticket> {
     let ticket = random_name(32);
@@ -39,4 +45,17 @@ pub(crate) fn check(core: &Core, call: &Call, request: &Request) -> Result<()> {
         "the ticket is not valid for this stream, or no longer",
     )
     .suggest("ask for another with POST …/tickets"))
+}
+
+#[cfg(all(test, feature = "entry"))]
+mod tests {
+    use super::is_one;
+
+    #[test]
+    fn what_does_not_fit_into_a_header_is_no_ticket() {
+        assert!(is_one("4jjxxpzu4aq2purpf6ygw2o7uwzj5tyk"));
+        for bad in ["", "\n", "ý", "a b"] {
+            assert!(!is_one(bad), "{bad:?}");
+        }
+    }
 }
