@@ -35,6 +35,8 @@ await step("documentation", cargo("doc", "--workspace", "--no-deps", "--document
 for (const crate of ["sandbox-protocol", "sandbox-supervisor"]) {
   await step(`${crate} alone`, cargo("check", "-p", crate, "--locked"));
 }
+// For the tests' own environments; Debian has it in python3-venv.
+await step("python3 with venv", ["python3", "-c", "import ensurepip, venv"]);
 await step("tests", cargo("test", "--workspace", "--locked", "--no-fail-fast"));
 const dockerRefusal = await whyNoDocker();
 const noRedis = await run("redis-server", ["--version"]).then(() => null, () => "redis-server is not installed");
