@@ -32,6 +32,8 @@ mod lifecycle;
 mod many;
 /// Every fault at every moment of a build.
 mod matrix;
+/// The document of the API.
+mod openapi;
 /// Services on ports, HTTP and WebSocket.
 mod ports;
 /// Services of a Worker of somebody else, one of them a real Redis.

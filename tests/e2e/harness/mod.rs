@@ -4,7 +4,8 @@
 //!   kills or reloads the Worker or needs other settings.
 //! - [`Sandbox`] is an id that no other test uses, and what the machine has of it: containers or processes.
 //! - [`Call`], [`Answer`] and [`Events`] are the client. Dropping an answer hangs up. A [`Proxy`] between a client
-//!   and the server breaks connections; [`script`] runs clients that are not ours.
+//!   and the server breaks connections; [`script`] and [`python`] run clients
+//!   that are not ours.
 //!
 //! Whatever is waited for has a limit, and passing it fails the test with what was waited for.
 // Each test uses a part of it.
@@ -14,6 +15,7 @@ mod client;
 mod dev;
 mod processes;
 mod proxy;
+pub(crate) mod python;
 mod sandbox;
 pub(crate) mod script;
 mod socket;
