@@ -17,7 +17,8 @@ impl Records {
             vec![json(event)?.into(), once.into()],
         )?;
         self.write(
-            "DELETE FROM events WHERE number <= (SELECT MAX(number) FROM events) - ?",
+            "DELETE FROM events WHERE number <= (
+                 SELECT number FROM events ORDER BY number DESC LIMIT 1 OFFSET ?)",
             vec![KEPT.into()],
         )
     }

@@ -23,7 +23,8 @@ impl Records {
             )?;
         }
         self.write(
-            "DELETE FROM processes WHERE rowid <= (SELECT MAX(rowid) FROM processes) - ?",
+            "DELETE FROM processes WHERE rowid <= (
+                 SELECT rowid FROM processes ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
             vec![KEPT.into()],
         )
     }
