@@ -12,6 +12,9 @@ use crate::platform::now;
 use crate::sandbox::Core;
 use crate::{guard, scope, teardown};
 
+/// How soon to look again at what has just changed, in milliseconds.
+const AGAIN_MS: u64 = 1000;
+
 impl Core {
     /// Takes up what an earlier isolate left undone. Cheap when there is nothing.
     pub(crate) async fn resume(self: &Rc<Self>) -> Result<()> {
@@ -31,7 +34,7 @@ impl Core {
             .life()?
             .is_some_and(|life| life.status != SandboxStatus::Stopped);
         if awake && storage.get_alarm().await.map_err(lost)?.is_none() {
-            self.arm(1000).await.map_err(lost)?;
+            self.arm(AGAIN_MS).await.map_err(lost)?;
         }
         Ok(())
     }
@@ -114,6 +117,10 @@ impl Core {
             }
             _ => None,
         };
+        if self.records.life()? != life {
+            // It went on while the engine and the supervisor were asked: what they said is of no life now.
+            return Ok(Decision::Watch(AGAIN_MS));
+        }
         if let (Some(life), Some(processes)) = (&life, &processes) {
             self.records.keep_processes(life.generation, processes)?;
         }
