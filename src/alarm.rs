@@ -52,30 +52,48 @@ impl Core {
     /// Sets the alarm for what remains, or clears it when nothing does.
     pub(crate) async fn settle(self: &Rc<Self>) -> Result<()> {
         self.announce()?;
-        let rests = self.starting.borrow().is_none()
-            && self.records.live_build()?.is_none()
-            && self
-                .records
-                .life()?
-                .is_none_or(|life| life.status == SandboxStatus::Stopped);
-        let settled = if rests {
+        let settled = if self.is_at_rest()? {
             self.state.storage().delete_alarm().await
         } else {
-            self.arm(1000).await
+            self.arm(AGAIN_MS).await
         };
         settled.map_err(|error| internal("the alarm could not be set", error))
     }
 
+    /// Clears the alarm of a sandbox that needs none, once the registry knows that it sleeps.
+    async fn rest(&self) -> Result<()> {
+        self.records.forget_ended_scopes()?;
+        let told = self.announce_now().await;
+        if !self.is_at_rest()? {
+            // It was started meanwhile, and has its alarm from there.
+            return Ok(());
+        }
+        let set = match told {
+            Ok(()) => self.state.storage().delete_alarm().await,
+            Err(error) => {
+                worker::console_warn!("it will be announced again: {error}");
+                self.arm(lifecycle::TICK_MS).await
+            }
+        };
+        set.map_err(|error| internal("the alarm could not be set", error))
+    }
+
+    fn is_at_rest(&self) -> Result<bool> {
+        let stopped = self
+            .records
+            .life()?
+            .is_none_or(|life| life.status == SandboxStatus::Stopped);
+        Ok(stopped && self.starting.borrow().is_none() && self.records.live_build()?.is_none())
+    }
+
     /// One look at the sandbox, and what follows from it.
     pub(crate) async fn tick(self: &Rc<Self>) -> Result<()> {
-        self.announce()?;
         let decision = self.look().await?;
+        if decision != Decision::Rest {
+            self.announce()?;
+        }
         match decision {
-            Decision::Rest => {
-                self.records.forget_ended_scopes()?;
-                let deleted = self.state.storage().delete_alarm().await;
-                return deleted.map_err(|error| internal("the alarm could not be cleared", error));
-            }
+            Decision::Rest => return self.rest().await,
             Decision::Watch(ms) => {
                 if let Ok(container) = self.container()
                     && let Err(error) = container.outlive_eviction(lifecycle::OUTLIVE_MS).await

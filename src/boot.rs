@@ -89,11 +89,28 @@ async fn start(core: &Rc<Core>) -> Result<Life> {
     core.sync().await?;
     core.announce()?;
     match bring_up(core, container, &life, &options).await {
-        Ok(life) => Ok(life),
+        Ok(life) => {
+            core.announce()?;
+            core.state
+                .wait_until(keep_limits(Rc::clone(core), life.clone()));
+            Ok(life)
+        }
         Err(error) => {
             give_up(core, container, generation, &error).await?;
             Err(error)
         }
+    }
+}
+
+/// Remembers the limits that are in force in this container, for when it is gone. Nobody waits for it.
+async fn keep_limits(core: Rc<Core>, life: Life) {
+    let kept = async {
+        let limits = core.client(&life)?.limits().await;
+        let limits = limits.map_err(|failure| internal("the limits", format!("{failure:?}")))?;
+        core.records.set_limits(&limits)
+    };
+    if let Err(error) = kept.await {
+        worker::console_warn!("the limits are not kept: {error}");
     }
 }
 

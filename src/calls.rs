@@ -100,10 +100,14 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
             let life = awake(core).await?;
             active(core, &life, request, stream).await
         }
-        Call::ReadFile | Call::DeleteFile | Call::Persist | Call::Limits => {
+        Call::ReadFile | Call::DeleteFile | Call::Persist => {
             let life = awake(core).await?;
             pass(core, &life, request, None).await
         }
+        Call::Limits => match core.running_life().await? {
+            Some(life) => pass(core, &life, request, None).await,
+            None => json(&last_limits(core)?),
+        },
         Call::Pty => {
             relay::check_upgrade(&request)?;
             relay::whole(core, request).await
@@ -120,6 +124,17 @@ fn given(text: String) -> Option<JsValue> {
 /// The life of a container that runs; never starts one.
 async fn awake(core: &Rc<Core>) -> Result<Life> {
     core.running_life().await?.ok_or_else(|| asleep(core))
+}
+
+/// The limits of the last container, which the next one has too unless the deployment changes.
+fn last_limits(core: &Core) -> Result<serde_json::Value> {
+    core.records.limits()?.ok_or_else(|| {
+        ErrorBody::new(
+            ErrorCode::SandboxNotRunning,
+            "the sandbox has never run: its limits are those of a container, which says them",
+        )
+        .suggest("start a process, a build or a command; this call alone starts nothing")
+    })
 }
 
 /// The sandbox sleeps, or is on its way to, and the call may not wake it.

@@ -74,6 +74,11 @@ impl Client<'_> {
             .map(|_| ())
     }
 
+    /// Every limit in force, as it is answered.
+    pub(crate) async fn limits(&self) -> Result<serde_json::Value, Failure> {
+        self.ask(Method::Get, "/limits", None, 10_000).await
+    }
+
     /// Starts a process; `body` is a checked `ProcessRequest`.
     pub(crate) async fn start(&self, body: String) -> Result<Process, Failure> {
         self.ask(Method::Post, "/processes", Some(body), 60_000)

@@ -26,7 +26,7 @@ pub(crate) async fn set(core: &Rc<Core>, request: OptionsRequest) -> Result<()> 
     options.env.extend(request.env);
     core.records.set_options(&options)?;
     let Some(mut life) = core.running_life().await? else {
-        return Ok(());
+        return core.announce();
     };
     if request.keep_alive.is_some() {
         life.lease_until = lease(

@@ -22,7 +22,7 @@ use worker::{SqlStorage, SqlStorageValue, State};
 
 use crate::error::{Result, internal};
 use crate::platform::now;
-use crate::registry::Presence;
+use crate::registry::Announcement;
 
 pub(crate) use builds::BuildRow;
 pub(crate) use processes::lost;
@@ -144,12 +144,24 @@ impl Records {
     }
 
     /// What the sandbox last announced of itself, with success.
-    pub(crate) fn announced(&self) -> Result<Option<Presence>> {
-        self.fact("announced")
+    pub(crate) fn announced(&self) -> Result<Option<Announcement>> {
+        self.fact("told")
     }
 
-    pub(crate) fn set_announced(&self, presence: Presence) -> Result<()> {
-        self.set_fact("announced", &presence)
+    pub(crate) fn set_announced(&self, said: &Announcement) -> Result<()> {
+        self.set_fact("told", said)
+    }
+
+    /// The limits that the last container said are in force, as it answered.
+    pub(crate) fn limits(&self) -> Result<Option<serde_json::Value>> {
+        self.fact("limits")
+    }
+
+    pub(crate) fn set_limits(&self, limits: &serde_json::Value) -> Result<()> {
+        if self.limits()?.as_ref() == Some(limits) {
+            return Ok(());
+        }
+        self.set_fact("limits", limits)
     }
 
     /// Whether there is a record of anything that happened.

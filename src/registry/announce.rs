@@ -5,8 +5,9 @@ use std::rc::Rc;
 use sandbox_protocol::sandbox::SandboxStatus;
 use worker::{Method, Request, RequestInit};
 
-use super::{Announcement, Presence, shard, shard_name};
+use super::{Announcement, Note, Presence, shard, shard_name};
 use crate::error::{Result, internal};
+use crate::lifecycle::TICK_MS;
 use crate::platform::{now, within};
 use crate::sandbox::Core;
 
@@ -14,52 +15,80 @@ use crate::sandbox::Core;
 const LIMIT_MS: u64 = 10_000;
 
 impl Core {
-    /// Announces the sandbox if what it announced last is no longer so. Nobody waits for it.
+    /// Announces the sandbox if what it announced last is no longer so. Nobody waits for it; the alarm tries again.
     pub(crate) fn announce(self: &Rc<Self>) -> Result<()> {
-        let presence = self.presence()?;
-        let known = self.records.announced()?;
-        let news = known != Some(presence) && (known.is_some() || presence != Presence::Forgotten);
-        if !news || self.registry.is_none() {
+        if self.news()?.is_none() {
             return Ok(());
         }
         let core = Rc::clone(self);
         self.state.wait_until(async move {
-            let told = within(LIMIT_MS, core.tell(presence)).await;
-            let told = told.unwrap_or_else(|| Err("no answer in 10 s".into()));
-            let noted = match told {
-                Ok(()) => core.records.set_announced(presence),
-                Err(error) => Err(internal("the sandbox could not be announced", error)),
-            };
-            if let Err(error) = noted {
-                worker::console_warn!("it will be tried again: {error}");
+            if let Err(error) = core.announce_now().await {
+                worker::console_warn!("it will be announced again: {error}");
+                if let Err(error) = core.arm_if_at_rest().await {
+                    worker::console_error!("at the next request, that is: {error}");
+                }
             }
         });
         Ok(())
     }
 
-    fn presence(&self) -> Result<Presence> {
-        let life = self.records.life()?;
-        let stopped = life.is_none_or(|life| life.status == SandboxStatus::Stopped);
-        Ok(if !stopped || self.records.live_build()?.is_some() {
-            Presence::Awake
-        } else if self.records.remember_something()? {
-            Presence::Asleep
-        } else {
-            Presence::Forgotten
-        })
+    /// The same for who waits for it.
+    pub(crate) async fn announce_now(&self) -> Result<()> {
+        let Some(said) = self.news()? else {
+            return Ok(());
+        };
+        let told = within(LIMIT_MS, self.tell(&said)).await;
+        told.unwrap_or_else(|| Err("no answer in 10 s".into()))
+            .map_err(|error| internal("the sandbox could not be announced", error))?;
+        self.records.set_announced(&said)
     }
 
-    async fn tell(&self, presence: Presence) -> worker::Result<()> {
+    /// What is awake has an alarm; what sleeps gets one for the announcement alone.
+    async fn arm_if_at_rest(&self) -> worker::Result<()> {
+        match self.state.storage().get_alarm().await? {
+            None => self.arm(TICK_MS).await,
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn news(&self) -> Result<Option<Announcement>> {
+        if self.registry.is_none() {
+            return Ok(None);
+        }
+        let said = self.announcement()?;
+        let told = self.records.announced()?;
+        Ok(said.is_news(told.as_ref()).then_some(said))
+    }
+
+    /// What there is to say now.
+    fn announcement(&self) -> Result<Announcement> {
+        let mut sandbox = self.on_record()?;
+        let presence =
+            if sandbox.status != SandboxStatus::Stopped || self.records.live_build()?.is_some() {
+                // One on its way down is soon announced as asleep, and what it does meanwhile is asked of it.
+                if sandbox.status == SandboxStatus::Stopping {
+                    sandbox.status = SandboxStatus::Running;
+                }
+                sandbox.last_activity_at = None;
+                Presence::Awake
+            } else if self.records.remember_something()? {
+                Presence::Asleep
+            } else {
+                Presence::Forgotten
+            };
+        Ok(Announcement { presence, sandbox })
+    }
+
+    async fn tell(&self, said: &Announcement) -> worker::Result<()> {
         let Some(registry) = &self.registry else {
             return Ok(());
         };
-        let said = serde_json::to_string(&Announcement {
-            id: self.id.clone(),
-            presence,
+        let note = serde_json::to_string(&Note {
+            said: said.clone(),
             at: now(),
         })?;
         let mut init = RequestInit::new();
-        init.with_method(Method::Put).with_body(Some(said.into()));
+        init.with_method(Method::Put).with_body(Some(note.into()));
         let request = Request::new_with_init("http://registry/", &init)?;
         let shard = registry.get_by_name(&shard_name(shard(&self.id)))?;
         match shard.fetch_with_request(request).await?.status_code() {
