@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Dev, Sandbox, Setup, eventually, within};
 
@@ -174,70 +176,6 @@ async fn a_call_in_flight_during_a_destroy_is_interrupted_and_starts_nothing() {
 
 #[tokio::test]
 #[ignore = "starts wrangler dev: run by make test"]
-async fn sandboxes_are_listed_by_page_and_by_status() {
-    let dev = Dev::start(&Setup::DEFAULT);
-    let mut expected = Vec::new();
-    for number in 0..4 {
-        let sandbox = dev.sandbox();
-        start(&sandbox, json!({"command": "sleep 1000"})).await;
-        if number % 2 == 0 {
-            assert_eq!(sandbox.delete("").send().await.status(), 204);
-        }
-        expected.push((
-            sandbox.id.clone(),
-            if number % 2 == 0 {
-                "stopped"
-            } else {
-                "running"
-            },
-        ));
-    }
-    expected.sort();
-    let list = async |query: String| {
-        let answer = dev.get(&format!("/v1/sandbox?{query}")).send().await;
-        assert_eq!(answer.status(), 200);
-        answer.json().await
-    };
-    let seen = |page: &Value| -> Vec<(String, String)> {
-        let sandboxes = page["sandboxes"].as_array().expect("a list");
-        let text = |value: &Value| value.as_str().expect("text").to_owned();
-        let seen = sandboxes.iter();
-        seen.map(|sandbox| (text(&sandbox["id"]), text(&sandbox["status"])))
-            .collect()
-    };
-    // An announcement is on its way when the call that caused it has been answered.
-    within(Duration::from_secs(20), "all to be announced", async {
-        while seen(&list("status=stopped".into()).await).len() != 2
-            || seen(&list("status=running".into()).await).len() != 2
-        {}
-    })
-    .await;
-    let (mut found, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = list(format!("limit=1{cursor}")).await;
-        found.extend(seen(&page));
-        match page["cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
-        }
-    }
-    found.sort();
-    let found: Vec<(String, &str)> = found
-        .iter()
-        .map(|(id, status)| (id.clone(), status.as_str()))
-        .collect();
-    assert_eq!(found, expected);
-    for bad in ["limit=0", "limit=x", "cursor=99.a", "status=new", "other=1"] {
-        assert_eq!(
-            dev.get(&format!("/v1/sandbox?{bad}")).send().await.status(),
-            400,
-            "{bad}"
-        );
-    }
-}
-
-#[tokio::test]
-#[ignore = "starts wrangler dev: run by make test"]
 async fn a_scope_that_ends_without_a_word_destroys_its_sandbox() {
     let dev = Dev::start(&Setup {
         vars: &[("SANDBOX_HEARTBEAT", "1s")],
@@ -276,4 +214,92 @@ async fn a_scope_that_ends_without_a_word_destroys_its_sandbox() {
             .and_then(|events| events.last().cloned());
         assert_eq!(last.expect("an event")["detail"], "scopeEnded", "{log}");
     }
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn a_lease_that_is_made_shorter_ends_sooner() {
+    let sandbox = Dev::shared().sandbox();
+    let set = async |options: Value| {
+        let answer = sandbox.patch("").json(&options).send().await;
+        assert_eq!(answer.status(), 200);
+        answer.json().await
+    };
+    set(json!({"sleepAfter": "1s", "keepAlive": true})).await;
+    let exec = sandbox.post("exec").header("Accept", "application/json");
+    exec.json(&json!({"command": "true"})).send().await;
+    let long = state(&sandbox).await;
+    let short = set(json!({"keepAlive": {"maxMs": 3000}})).await;
+    let expires = |state: &Value| state["keepAlive"]["expiresAt"].as_str().map(str::to_owned);
+    assert!(expires(&short).is_some(), "{short}");
+    assert!(expires(&short) < expires(&long), "{short} after {long}");
+    is_gone(&sandbox, Duration::from_secs(20)).await;
+    assert_eq!(sandbox.destroys().await, 1);
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn destroys_at_once_share_one_receipt() {
+    let sandbox = Dev::shared().sandbox();
+    let stubborn = json!({"command": "trap '' TERM; while :; do sleep 1; done", "id": "slow"});
+    start(&sandbox, stubborn).await;
+    let destroy = || async {
+        let call = sandbox
+            .delete("")
+            .header("Prefer", "return=representation")
+            .send();
+        let answer = call.await;
+        (answer.status(), answer.json().await)
+    };
+    let receipts = join_all((0..8).map(|_| destroy())).await;
+    let (status, first) = &receipts[0];
+    assert_eq!(*status, 200, "{first}");
+    assert_eq!(first["wasRunning"], true, "{first}");
+    assert_eq!(first["processes"][0]["id"], "slow", "{first}");
+    for receipt in &receipts {
+        assert_eq!(receipt, &receipts[0]);
+    }
+    assert_eq!(sandbox.destroys().await, 1);
+    assert!(sandbox.remains().is_empty());
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn an_upload_in_flight_during_a_destroy_is_interrupted() {
+    let dev = Dev::shared();
+    let sandbox = dev.sandbox();
+    start(&sandbox, json!({"command": "sleep 1000"})).await;
+    let mut upload = dev.connect().await;
+    let head = format!(
+        "PUT {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nthe beginning",
+        sandbox.path("file/workspace/never")
+    );
+    upload
+        .write_all(head.as_bytes())
+        .await
+        .expect("it takes a beginning");
+    let seen = sandbox.post("exec").header("Accept", "application/json");
+    let found = json!({"command": "until ls -A /workspace | grep .; do sleep 0.1; done", "timeoutMs": 20_000});
+    let seen = seen.json(&found).send().await.json().await;
+    assert_eq!(seen["success"], true, "the upload has begun: {seen}");
+    assert_eq!(sandbox.delete("").send().await.status(), 204);
+
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    within(Duration::from_secs(30), "the answer to the upload", async {
+        while !String::from_utf8_lossy(&answer).contains("retryable") {
+            let read = upload.read(&mut buffer).await.expect("an answer");
+            assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&buffer[..read]);
+        }
+    })
+    .await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
+    assert!(
+        answer.contains(r#""code":"OPERATION_INTERRUPTED""#),
+        "{answer}"
+    );
+    assert!(answer.contains(r#""retryable":true"#), "{answer}");
+    assert!(sandbox.remains().is_empty(), "it brought the sandbox back");
 }

@@ -23,11 +23,15 @@ mod console;
 mod faults;
 /// Files of the workspace, up to a gigabyte.
 mod files;
+/// What belongs to an earlier container never touches the present one.
+mod generations;
 mod harness;
 /// A Worker of somebody else that uses the library.
 mod library;
 /// How long a sandbox stays, and what is told of it when it is gone.
 mod lifecycle;
+/// The list of sandboxes.
+mod listing;
 /// Many builds at once, a third of them cut off.
 mod many;
 /// Every fault at every moment of a build.
@@ -36,6 +40,8 @@ mod matrix;
 mod openapi;
 /// Services on ports, HTTP and WebSocket.
 mod ports;
+/// What is kept when the container is gone.
+mod records;
 /// Services of a Worker of somebody else, one of them a real Redis.
 mod redis;
 /// What is refused, with which code, and that nothing was started for it.
@@ -44,6 +50,8 @@ mod refusals;
 mod service;
 /// The guide's flow: services in order, their logs, their ends.
 mod services;
+/// A deployment that is misconfigured.
+mod settings;
 /// A terminal over WebSocket.
 mod terminal;
 /// A log of 200 MB, byte for byte, in flat memory.

@@ -4,21 +4,25 @@ use super::client::Call;
 use super::processes::{Process, descendants, resident_bytes};
 use super::proxy::Proxy;
 use super::sandbox::Sandbox;
+use super::server::{Updates, copy_of, root, run_name, serve, serving};
 use super::socket::Socket;
+use super::storage::Locked;
+use super::within;
+use futures::StreamExt;
+use hmac::{Hmac, Mac};
 use hyper::Method;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{LazyLock, Mutex, mpsc};
+use std::process::{Child, ChildStdin};
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-
-/// It may have to build the supervisor, or the image.
-const STARTS_WITHIN: Duration = Duration::from_mins(15);
 
 static SHARED: LazyLock<Dev> = LazyLock::new(|| {
     stop_shared_at_exit();
@@ -64,6 +68,8 @@ pub(crate) struct Dev {
     /// Its end is an order to stop, also when this process is killed.
     lifeline: Mutex<Option<ChildStdin>>,
     project: TempDir,
+    /// One for each time that wrangler serves changed code.
+    updates: Mutex<Updates>,
 }
 
 impl Dev {
@@ -74,7 +80,10 @@ impl Dev {
 
     /// A server for one test, from a copy of the built Worker. Takes seconds.
     pub(crate) fn start(setup: &Setup) -> Self {
-        let project = copy_of(&root().join(setup.folder), setup.objects_of);
+        let project = copy_of(
+            &root().join(setup.folder),
+            setup.objects_of.map(|other| other.run.as_str()),
+        );
         let run = run_name(project.path());
         let registry = setup.objects_of.map_or_else(
             || project.path().join("registry"),
@@ -86,7 +95,7 @@ impl Dev {
             .collect();
         let mut process = serve(project.path(), &registry, &run, &vars);
         let lifeline = process.stdin.take();
-        let (address, engine) = serving(&mut process, project.path());
+        let (address, engine, updates) = serving(&mut process, project.path());
         Self {
             engine,
             run,
@@ -96,6 +105,7 @@ impl Dev {
             process: Mutex::new(process),
             lifeline: Mutex::new(lifeline),
             project,
+            updates: Mutex::new(updates),
         }
     }
 
@@ -139,7 +149,8 @@ impl Dev {
         self.stop();
         let mut process = serve(self.project.path(), &self.registry, &self.run, &self.vars);
         *self.lifeline.lock().expect("nobody panics with this") = process.stdin.take();
-        let (address, _) = serving(&mut process, self.project.path());
+        let (address, _, updates) = serving(&mut process, self.project.path());
+        *self.updates.lock().expect("nobody panics with this") = updates;
         *self.address.lock().expect("nobody panics with this") = address;
         *self.process.lock().expect("nobody panics with this") = process;
     }
@@ -160,10 +171,33 @@ impl Dev {
             .find(|process| process.command.contains(" engine --listen"))
     }
 
-    /// Where workerd keeps what the object `id` of `class` stored.
-    pub(super) fn storage(&self, class: &str, id: &str) -> PathBuf {
+    /// Where workerd keeps what the object `name` of `class` stored.
+    pub(super) fn storage(&self, class: &str, name: &str) -> PathBuf {
         let objects = self.project.path().join("state/objects/v3/do");
+        let id = self.object_id(class, name);
         objects.join(format!("{}-{class}/{id}.sqlite", self.run))
+    }
+
+    /// What workerd makes of an object's name: half of it the name's HMAC, half a proof that it was made so.
+    pub(super) fn object_id(&self, class: &str, name: &str) -> String {
+        let key = Sha256::digest(format!("{}-{class}", self.run));
+        let half = |message: &[u8]| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("an HMAC takes any key");
+            mac.update(message);
+            mac.finalize().into_bytes()[..16].to_vec()
+        };
+        let name = half(name.as_bytes());
+        let bytes = [name.clone(), half(&name)].concat();
+        bytes.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a string takes everything");
+            hex
+        })
+    }
+
+    /// Nothing can be written to the registry until the result is dropped. It must have been asked before.
+    pub(crate) fn lock_registry(&self) -> Locked {
+        let shards = (0..16).map(|shard| self.storage("Registry", &format!("shard-{shard}")));
+        Locked::lock(&shards.collect::<Vec<_>>())
     }
 
     /// Where it listens, for a client that is not ours.
@@ -197,6 +231,16 @@ impl Dev {
             .open(path)
             .expect("the copy of the Worker");
         writeln!(file, "// loaded anew").expect("the disk has room");
+    }
+
+    /// Waits until the code of the last [`Self::reload`] is served.
+    pub(crate) async fn reloaded(&self) {
+        let next = std::future::poll_fn(|context| {
+            let mut updates = self.updates.lock().expect("nobody panics with this");
+            updates.poll_next_unpin(context)
+        });
+        let said = within(Duration::from_mins(1), "the code to be loaded anew", next).await;
+        said.expect("the server lives");
     }
 
     /// The resident memory of every workerd of this server, in bytes.
@@ -269,147 +313,4 @@ fn stop_shared_at_exit() {
     #[expect(unsafe_code, reason = "there is no safe call for it")]
     let refused = unsafe { libc::atexit(stop) };
     assert_eq!(refused, 0, "atexit");
-}
-
-/// Root of the repository.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The Worker in `folder` as built, apart from the project's own copy, so that a test can reload it alone.
-fn copy_of(folder: &Path, objects_of: Option<&Dev>) -> TempDir {
-    let copy =
-        TempDir::with_prefix_in("e2e-", env!("CARGO_TARGET_TMPDIR")).expect("target is writable");
-    let build = copy.path().join("build");
-    fs::create_dir(&build).expect("a new folder");
-    for file in ["index.js", "index_bg.wasm"] {
-        fs::copy(folder.join("build").join(file), build.join(file)).expect("it was built");
-    }
-    let settings = fs::read_to_string(folder.join("wrangler.toml")).expect("its settings");
-    let mut settings = with_absolute_paths(&without_build(&settings), folder);
-    if let Some(other) = objects_of {
-        settings = with_objects_of(&settings, &other.run);
-    }
-    fs::write(copy.path().join("wrangler.toml"), settings).expect("a new folder");
-    copy
-}
-
-/// The settings with the paths of the image and of the static files absolute: they are relative to `folder`, and the copy lies elsewhere.
-fn with_absolute_paths(settings: &str, folder: &Path) -> String {
-    let absolute = |line: &str| {
-        let (key, value) = line.split_once(" = ")?;
-        let named = ["image", "image_build_context", "directory"].contains(&key);
-        let path = value.trim_matches('"');
-        named.then(|| format!("{key} = \"{}\"\n", folder.join(path).display()))
-    };
-    let lines = settings.lines();
-    lines
-        .map(|line| absolute(line).unwrap_or_else(|| format!("{line}\n")))
-        .collect()
-}
-
-/// The settings with the objects, and so the containers, of the Worker `run`.
-fn with_objects_of(settings: &str, run: &str) -> String {
-    let own = ["[[migrations]]", "[[containers]]"];
-    let kept = settings
-        .split("\n\n")
-        .filter(|part| !own.iter().any(|own| part.contains(own)));
-    let class = "class_name = \"Sandbox\"";
-    let settings = kept.collect::<Vec<_>>().join("\n\n");
-    settings.replace(class, &format!("{class}\nscript_name = \"{run}\""))
-}
-
-/// The settings without the build: with one, wrangler reloads when a source changes, and the copy has none.
-fn without_build(settings: &str) -> String {
-    let (before, build) = settings
-        .split_once("[build]")
-        .expect("wrangler.toml has a build");
-    let (_, after) = build
-        .split_once("\n\n")
-        .expect("something follows the build");
-    format!("{before}{after}")
-}
-
-/// A valid Worker name that no other server on this machine has.
-fn run_name(project: &Path) -> String {
-    let unique = project
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("a name we gave");
-    unique
-        .to_ascii_lowercase()
-        .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
-        + &format!("-{}", std::process::id())
-}
-
-fn serving(process: &mut Child, project: &Path) -> (SocketAddr, Engine) {
-    let log = project.join("log");
-    first_serving_line(process, &log).unwrap_or_else(|| {
-        let log = fs::read_to_string(log).expect("the log is there");
-        panic!("the server did not start:\n{log}");
-    })
-}
-
-fn serve(project: &Path, registry: &Path, run: &str, vars: &[(String, String)]) -> Child {
-    let bin = root().join("node_modules/.bin");
-    let path = std::env::var("PATH").expect("a PATH");
-    let vars: Vec<_> = vars
-        .iter()
-        .map(|(name, value)| format!("{name}:{value}"))
-        .collect();
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(project.join("log"))
-        .expect("a new folder");
-    Command::new(bin.join("node"))
-        .arg(root().join("dev/serve.mjs"))
-        .env("PATH", format!("{}:{path}", bin.display()))
-        .env("ENGINE", std::env::var("E2E_ENGINE").unwrap_or_default())
-        .env("PORT", "0")
-        .env("STATE", project.join("state"))
-        .env("CONFIG", project.join("wrangler.toml"))
-        .env("REGISTRY", registry)
-        .env("RUN", run)
-        .env("VARS", vars.join("\n"))
-        .env("LIFELINE", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .expect("`make setup` has run")
-}
-
-/// Waits for `serving http://localhost:PORT on ENGINE`; afterwards a thread goes on writing the log.
-fn first_serving_line(process: &mut Child, log: &PathBuf) -> Option<(SocketAddr, Engine)> {
-    let stdout = process.stdout.take().expect("it is piped");
-    let mut log = File::options()
-        .append(true)
-        .open(log)
-        .expect("the log is there");
-    let (found, serving) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            writeln!(log, "{line}").expect("the disk has room");
-            if let Some(serving) = parse_serving_line(&line) {
-                // Nobody listens after the first.
-                let _ = found.send(serving);
-            }
-        }
-    });
-    serving.recv_timeout(STARTS_WITHIN).ok()
-}
-
-fn parse_serving_line(line: &str) -> Option<(SocketAddr, Engine)> {
-    let mut words = line
-        .split_once("serving http://localhost:")?
-        .1
-        .split_whitespace();
-    let port: u16 = words.next()?.parse().ok()?;
-    let engine = match words.nth(1)?.split('\x1b').next()? {
-        "docker" => Engine::Docker,
-        "local" => Engine::Local,
-        other => panic!("an unknown engine: {other}"),
-    };
-    Some((SocketAddr::from(([127, 0, 0, 1], port)), engine))
 }

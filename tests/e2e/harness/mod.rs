@@ -18,7 +18,9 @@ mod proxy;
 pub(crate) mod python;
 mod sandbox;
 pub(crate) mod script;
+mod server;
 mod socket;
+mod storage;
 
 pub(crate) use client::{Answer, Call, Event, Events};
 pub(crate) use dev::{Dev, Engine, Setup};

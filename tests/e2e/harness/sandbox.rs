@@ -3,11 +3,9 @@
 use super::client::{Call, Events};
 use super::dev::{Dev, Engine};
 use super::processes::{Process, descendants, resident_bytes, signal_pid};
-use hmac::{Hmac, Mac};
+use super::storage::query;
 use rustix::process::Signal;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -150,49 +148,36 @@ impl<'dev> Sandbox<'dev> {
         }
     }
 
-    /// Whether its object has an alarm, as workerd stored it. No request: nothing is woken by looking.
+    /// Whether its object has an alarm, as workerd stored it.
     pub(crate) fn has_alarm(&self) -> bool {
-        let alarms = self.stored(
-            "_cf_METADATA",
-            "SELECT CAST(value AS TEXT) FROM _cf_METADATA WHERE key = 1",
-        );
-        alarms.iter().any(|at| !at.is_empty())
+        let made = "SELECT 1 FROM sqlite_master WHERE name = '_cf_METADATA'";
+        !self.stored(made).is_empty()
+            && !self
+                .stored("SELECT 1 FROM _cf_METADATA WHERE key = 1 AND CAST(value AS TEXT) <> ''")
+                .is_empty()
     }
 
-    /// The scopes that its object has on record, by their ids. No request either.
+    /// The scopes that its object has on record, by their ids.
     pub(crate) fn scopes(&self) -> Vec<String> {
-        self.stored("scopes", "SELECT id FROM scopes")
+        let made = "SELECT 1 FROM sqlite_master WHERE name = 'scopes'";
+        if self.stored(made).is_empty() {
+            return Vec::new();
+        }
+        let rows = self.stored("SELECT id FROM scopes");
+        let id = |row: &Value| row["id"].as_str().expect("an id").to_owned();
+        rows.iter().map(id).collect()
     }
 
-    /// The first column that `query` finds in what its object stored; nothing while there is no such `table`.
-    fn stored(&self, table: &str, query: &str) -> Vec<String> {
-        let storage = self.dev.storage("Sandbox", &self.object_id());
-        let script = "const { DatabaseSync } = require('node:sqlite');
-            const [storage, table, query] = process.argv.slice(1);
-            const db = new DatabaseSync(storage, { readOnly: true, timeout: 5000 });
-            const made = db.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(table);
-            for (const row of made ? db.prepare(query).all() : []) console.log(Object.values(row)[0] ?? '');";
-        let node = concat!(env!("CARGO_MANIFEST_DIR"), "/node_modules/.bin/node");
-        let output = Command::new(node)
-            .args(["--no-warnings", "-e", script])
-            .arg(storage)
-            .args([table, query])
-            .output()
-            .expect("`make setup` has run");
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        said.lines().map(str::to_owned).collect()
+    /// What `sql` gives of what its object has stored; past the object, which may sleep.
+    pub(crate) fn stored(&self, sql: &str) -> Vec<Value> {
+        query(&self.dev.storage("Sandbox", &self.id), sql)
     }
 
     /// Its launcher, then its supervisor, then what that started. Empty on Docker, where they are in the container.
     pub(crate) fn processes(&self) -> Vec<Process> {
         let all = descendants(self.dev.pid());
         // An object that another server's Worker found has a number in the place of its name.
-        let number = &self.object_id()[..32];
+        let number = &self.dev.object_id("Sandbox", &self.id)[..32];
         let own = |process: &&Process| {
             process.command.contains(&self.id) || process.command.contains(number)
         };
@@ -214,25 +199,13 @@ impl<'dev> Sandbox<'dev> {
     }
 
     fn containers(&self) -> Vec<String> {
-        let name = format!("name=-{}-Sandbox-{}$", self.dev.run, self.object_id());
+        let name = format!(
+            "name=-{}-Sandbox-{}$",
+            self.dev.run,
+            self.dev.object_id("Sandbox", &self.id)
+        );
         let names = docker(&["ps", "--all", "--filter", &name, "--format", "{{.Names}}"]);
         names.lines().map(str::to_owned).collect()
-    }
-
-    /// What workerd makes of the object's name: half of it the name's HMAC, half a proof that it was made so.
-    fn object_id(&self) -> String {
-        let key = Sha256::digest(format!("{}-Sandbox", self.dev.run));
-        let half = |message: &[u8]| {
-            let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("an HMAC takes any key");
-            mac.update(message);
-            mac.finalize().into_bytes()[..16].to_vec()
-        };
-        let name = half(self.id.as_bytes());
-        let bytes = [name.clone(), half(&name)].concat();
-        bytes.iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("a string takes everything");
-            hex
-        })
     }
 }
 
