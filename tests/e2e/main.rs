@@ -36,7 +36,7 @@ mod listing;
 mod many;
 /// Every fault at every moment of a build.
 mod matrix;
-/// The document of the API.
+/// The document of the API, and whether the API does what it says.
 mod openapi;
 /// Services on ports, HTTP and WebSocket.
 mod ports;
