@@ -10,6 +10,9 @@ use crate::harness::{Dev, Setup};
 async fn a_terminal_is_typed_into_resized_joined_again_and_exits() {
     let dev = Dev::shared();
     let sandbox = dev.sandbox();
+    // On the local engine the shell would read what the machine's user has in its home, which may take its time.
+    let home = json!({"env": {"HOME": "/workspace"}});
+    assert_eq!(sandbox.patch("").json(&home).send().await.status(), 200);
     let path = sandbox.path("pty?cols=91&rows=33&session=desk");
     let mut terminal = dev.socket(&path).await.expect("it opens");
     let (_, ready) = terminal.event().await;
