@@ -46,7 +46,7 @@ export class SandboxView {
       const { startedAt, runningProcesses: running, build } = sandbox;
       this.facts.replaceChildren(
         statusBadge(sandbox),
-        ...(startedAt ? [" since ", time(startedAt)] : [" nothing runs, nothing is charged"]),
+        ...(startedAt ? [" since ", time(startedAt)] : [" nothing runs"]),
         running ? ` · ${running} process${running === 1 ? "" : "es"}` : "", build ? " · a build" : "", startedAt ? " · " : "", ...leaseText(sandbox),
       );
       showError(this.errors, null);
