@@ -78,7 +78,7 @@ pub struct Member {
 pub struct KillReceipt {
     /// The process after the kill.
     pub process: Process,
-    /// Who got the signal.
+    /// Who got the signal, or ended by what it did to another before it came.
     pub signalled: Vec<Member>,
     /// Who was left after the grace and got SIGKILL.
     pub killed: Vec<Member>,

@@ -1,17 +1,21 @@
 //! How a process is ended on somebody's behalf: its task is asked for the tree, and the tree is killed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
-use sandbox_protocol::process::{Kill, KillReceipt};
+use sandbox_protocol::process::{Kill, KillReceipt, Member};
 use sandbox_protocol::signal::Signal;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::Process;
 use super::kill::Killed;
 use super::state::Cause;
 use super::tree::Tree;
 use crate::error::Error;
+
+/// How long a shell takes at most that heeds the end of its terminal.
+const HEEDED: Duration = Duration::from_millis(250);
 
 /// Asks a task for its tree, to send it a signal.
 #[derive(Debug)]
@@ -78,9 +82,15 @@ impl Process {
             grace_ms: None,
         };
         let mut signalled = tree.kill(hang_up).await.signalled;
-        let killed = tree.kill(kill).await;
-        signalled.retain(|member| killed.signalled.iter().all(|other| other.pid != member.pid));
-        signalled.extend(killed.signalled);
+        // Bash that heard it just before it read on would heed it only at the next key: a second one ends it.
+        if timeout(HEEDED, tree.root_end()).await.is_err() {
+            tree.kill(hang_up).await;
+        }
+        let mut killed = tree.kill(kill).await;
+        // Named as they were before they began to end.
+        let anew = |member: &Member| signalled.iter().all(|named| named.pid != member.pid);
+        killed.signalled.retain(anew);
+        signalled.append(&mut killed.signalled);
         Killed {
             signalled,
             ..killed

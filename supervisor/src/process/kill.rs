@@ -32,7 +32,7 @@ const WATCHED: usize = 256;
 /// Whom a kill met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Killed {
-    /// Who got the signal.
+    /// Who got the signal, or ended by what it did to another before it came.
     pub signalled: Vec<Member>,
     /// Who was left after the grace and got `SIGKILL`.
     pub killed: Vec<Member>,
@@ -113,19 +113,26 @@ impl Tree {
         let wake = kill.grace_ms.is_some()
             || matches!(kill.signal, Signal::TERM | Signal::INT | Signal::QUIT);
         let before = members.len();
-        for (pid, stat) in self.targets() {
-            if !met.0.insert((pid, stat.started)) {
-                continue;
-            }
-            let member = procfs::member(pid);
-            if let Some(target) = Target::open(pid, &stat)
+        let mut new = self.targets();
+        new.retain(|(pid, stat)| met.0.insert((*pid, stat.started)));
+        // Named before anybody hears of it: the end of one can be that of others, as a shell's is of its jobs.
+        let named = new
+            .iter()
+            .map(|(pid, _)| procfs::member(*pid))
+            .collect::<Vec<_>>();
+        for ((pid, stat), member) in new.into_iter().zip(named) {
+            let target = Target::open(pid, &stat);
+            if let Some(target) = &target
                 && target.send(kill.signal)
             {
-                members.push(member);
                 if wake {
                     target.send(Signal::CONT);
                 }
+            } else if stat.lives_as(pid) || member.command.is_empty() {
+                // Refused, or gone before anybody heard anything.
+                continue;
             }
+            members.push(member);
         }
         members.len() > before
     }

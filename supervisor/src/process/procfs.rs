@@ -59,6 +59,11 @@ impl Stat {
     pub(super) fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
+
+    /// Whether `pid` is still the one of which this tells, and alive.
+    pub(super) fn lives_as(&self, pid: Pid) -> bool {
+        Self::of(pid).is_ok_and(|now| now.started == self.started && !now.is_dead())
+    }
 }
 
 /// The children of `parent`, of all its threads.
@@ -121,7 +126,7 @@ pub(super) fn living(pids: &[Pid]) -> impl Iterator<Item = (Pid, Stat)> {
     stats.filter(|(_, stat)| !stat.is_dead())
 }
 
-/// The process as a receipt names it.
+/// The process as a receipt names it; without a command if it is gone.
 pub(super) fn member(pid: Pid) -> Member {
     Member {
         pid: number(pid),
