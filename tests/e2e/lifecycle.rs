@@ -8,11 +8,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Dev, Sandbox, Setup, eventually, within};
 
-async fn start(sandbox: &Sandbox<'_>, request: Value) {
-    let answer = sandbox.post("processes").json(&request).send().await;
-    assert_eq!(answer.status(), 201, "{}", answer.text().await);
-}
-
 async fn state(sandbox: &Sandbox<'_>) -> Value {
     sandbox.get("").send().await.json().await
 }
@@ -37,7 +32,8 @@ async fn a_lease_and_a_process_keep_a_sandbox_across_an_eviction_and_no_longer()
         let answer = sandbox.patch("").json(&options).send().await;
         assert_eq!(answer.status(), 200);
     }
-    start(&kept, json!({"command": "sleep 1000", "id": "pin"})).await;
+    kept.start_process(&json!({"command": "sleep 1000", "id": "pin"}))
+        .await;
     let exec = idle.post("exec").header("Accept", "application/json");
     exec.json(&json!({"command": "true"})).send().await;
 
@@ -73,7 +69,9 @@ async fn a_lease_and_a_process_keep_a_sandbox_across_an_eviction_and_no_longer()
 async fn options_lease_and_processes_survive_the_death_of_workerd() {
     let dev = Dev::start(&Setup::DEFAULT);
     let sandbox = dev.sandbox();
-    start(&sandbox, json!({"command": "sleep 1000", "id": "stays"})).await;
+    sandbox
+        .start_process(&json!({"command": "sleep 1000", "id": "stays"}))
+        .await;
     let options = json!({"sleepAfter": "77s", "keepAlive": {"maxMs": 600_000}, "env": {"A": "b"}});
     let answer = sandbox.patch("").json(&options).send().await;
     let before = answer.json().await;
@@ -101,7 +99,9 @@ async fn options_lease_and_processes_survive_the_death_of_workerd() {
 #[ignore = "starts wrangler dev: run by make test"]
 async fn a_process_whose_container_dies_is_on_record_as_lost() {
     let sandbox = Dev::shared().sandbox();
-    start(&sandbox, json!({"command": "sleep 1000", "id": "victim"})).await;
+    sandbox
+        .start_process(&json!({"command": "sleep 1000", "id": "victim"}))
+        .await;
     sandbox.kill_container();
     is_gone(&sandbox, Duration::from_secs(30)).await;
 
@@ -135,11 +135,8 @@ async fn a_process_whose_container_dies_is_on_record_as_lost() {
 #[ignore = "starts wrangler dev: run by make test"]
 async fn a_call_in_flight_during_a_destroy_is_interrupted_and_starts_nothing() {
     let sandbox = Dev::shared().sandbox();
-    start(
-        &sandbox,
-        json!({"command": "trap '' TERM; while :; do sleep 1; done", "id": "slow"}),
-    )
-    .await;
+    let request = json!({"command": "trap '' TERM; while :; do sleep 1; done", "id": "slow"});
+    sandbox.start_process(&request).await;
     let wait = sandbox.post("processes/slow/wait");
     let wait = wait.json(&json!({"log": "never", "timeoutMs": 60000}));
     let wait = tokio::spawn(async move { wait.send().await.json().await });
@@ -242,7 +239,7 @@ async fn a_lease_that_is_made_shorter_ends_sooner() {
 async fn destroys_at_once_share_one_receipt() {
     let sandbox = Dev::shared().sandbox();
     let stubborn = json!({"command": "trap '' TERM; while :; do sleep 1; done", "id": "slow"});
-    start(&sandbox, stubborn).await;
+    sandbox.start_process(&stubborn).await;
     let destroy = || async {
         let call = sandbox
             .delete("")
@@ -268,7 +265,9 @@ async fn destroys_at_once_share_one_receipt() {
 async fn an_upload_in_flight_during_a_destroy_is_interrupted() {
     let dev = Dev::shared();
     let sandbox = dev.sandbox();
-    start(&sandbox, json!({"command": "sleep 1000"})).await;
+    sandbox
+        .start_process(&json!({"command": "sleep 1000"}))
+        .await;
     let mut upload = dev.connect().await;
     let head = format!(
         "PUT {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nthe beginning",

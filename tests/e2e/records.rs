@@ -91,15 +91,7 @@ async fn the_limits_of_the_last_container_are_told_when_it_is_gone() {
     );
 
     let request = json!({"command": "sleep 1000"});
-    assert_eq!(
-        sandbox
-            .post("processes")
-            .json(&request)
-            .send()
-            .await
-            .status(),
-        201
-    );
+    sandbox.start_process(&request).await;
     let awake = sandbox.get("limits").send().await.json().await;
     assert!(
         awake["limits"]
@@ -155,15 +147,7 @@ async fn what_is_older_than_the_retention_is_deleted() {
 async fn of_many_records_the_newest_are_kept() {
     let sandbox = Dev::shared().sandbox();
     let request = json!({"command": "sleep 1000", "id": "keeps-it-awake"});
-    assert_eq!(
-        sandbox
-            .post("processes")
-            .json(&request)
-            .send()
-            .await
-            .status(),
-        201
-    );
+    sandbox.start_process(&request).await;
     let mut refused = Vec::new();
     for _ in 0..53 {
         let build = json!({"command": "true", "cwd": "/nowhere"});

@@ -115,15 +115,7 @@ async fn a_kill_takes_a_shell_and_its_three_background_children() {
     let sandbox = Dev::shared().sandbox();
     let request =
         json!({"command": "sleep 1001 & sleep 1002 & sleep 1003 & echo up; wait", "id": "tree"});
-    assert_eq!(
-        sandbox
-            .post("processes")
-            .json(&request)
-            .send()
-            .await
-            .status(),
-        201
-    );
+    sandbox.start_process(&request).await;
     let up = sandbox
         .post("processes/tree/wait")
         .json(&json!({"log": "up"}))

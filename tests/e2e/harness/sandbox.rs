@@ -58,6 +58,12 @@ impl<'dev> Sandbox<'dev> {
         self.dev.delete(&self.path(rest))
     }
 
+    /// Starts a process; it runs when this returns.
+    pub(crate) async fn start_process(&self, request: &Value) {
+        let started = self.post("processes").json(request).send().await;
+        assert_eq!(started.status(), 201, "{}", started.text().await);
+    }
+
     /// Starts a build; its id, and the stream of its log.
     pub(crate) async fn start_build(&self, request: &Value) -> (String, Events) {
         let answer = self.post("builds").json(request).send().await;
