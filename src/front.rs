@@ -7,7 +7,7 @@ use worker::wasm_bindgen::JsValue;
 use worker::{Env, Headers, Method, Request, RequestInit, Response, ResponseBuilder, Url};
 
 use crate::auth::{Caller, Gate};
-use crate::error::{Result, internal, json_text, response};
+use crate::error::{Result, internal, json_text};
 use crate::platform::{self, random_name};
 use crate::router::{Route, route};
 use crate::settings::{Settings, variable};
@@ -35,8 +35,9 @@ pub(crate) async fn serve(request: Request, env: &Env) -> worker::Result<Respons
         origin: origin.as_deref(),
         host: &host,
     };
+    let body = request.inner().body();
     let answered = admit(gate.as_ref(), caller, request, &url, env).await;
-    let answer = answered.or_else(|error| response(&error))?;
+    let answer = body::settle(answered, body).await?;
     let allows = |origin: &String| gate.as_ref().is_ok_and(|gate| gate.allows_origin(origin));
     match origin.filter(allows) {
         Some(origin) => share(answer, &origin),

@@ -12,7 +12,6 @@ use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::sandbox::{Event, Receipt};
 use worker::{DurableObject, Env, ObjectNamespace, Request, Response, State, durable_object};
 
-use crate::calls;
 use crate::client::Client;
 use crate::container::Container;
 use crate::error::{Result, internal, unavailable};
@@ -21,6 +20,7 @@ use crate::lifecycle::BUILD_TICK_MS;
 use crate::platform::now;
 use crate::records::{Life, Records};
 use crate::settings::Settings;
+use crate::{body, calls};
 
 /// What one object knows. Everything but the rows is a cache: it may be gone at any moment.
 pub(crate) struct Core {
@@ -81,11 +81,12 @@ impl DurableObject for Sandbox {
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        let body = request.inner().body();
         let answered = match self.core.resume().await {
             Ok(()) => calls::answer(&self.core, request).await,
             Err(error) => Err(error),
         };
-        answered.or_else(|error| crate::error::response(&error))
+        body::settle(answered, body).await
     }
 
     async fn alarm(&self) -> worker::Result<Response> {

@@ -11,7 +11,7 @@
 //!   ([`rights`]); the kernel decides, as it opens, whether a path stays inside.
 //! - `ports` passes requests on to the services in the sandbox; nothing of ours goes in with them.
 //! - [`api`] turns a request into a call on a handle and a handle's answer into a response. Every call shows
-//!   the token. Nothing imports `api`.
+//!   the token. Nothing imports `api`. `drain` lets who is refused finish sending.
 //! - [`engine`] is the same program as a development engine without Docker: one supervisor a sandbox, each in
 //!   namespaces of its own.
 //!
@@ -25,6 +25,7 @@ pub mod api;
 pub mod archive;
 pub mod boot;
 pub mod config;
+mod drain;
 pub mod engine;
 pub mod environment;
 pub mod error;

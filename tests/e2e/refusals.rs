@@ -100,7 +100,7 @@ async fn nothing_was_started(sandbox: &Sandbox<'_>) {
 
 #[tokio::test]
 #[ignore = "starts wrangler dev: run by make test"]
-async fn a_body_of_the_wrong_kind_is_refused_before_it_is_read() {
+async fn a_body_of_the_wrong_kind_is_refused_and_starts_nothing() {
     let sandbox = Dev::shared().sandbox();
     let field = sandbox
         .post("builds")
@@ -135,6 +135,47 @@ async fn a_body_of_the_wrong_kind_is_refused_before_it_is_read() {
     is_refused(answer, 400, "VALIDATION_FAILED", "an empty archive").await;
 
     nothing_was_started(&sandbox).await;
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn the_refusal_of_an_upload_reaches_its_sender_wherever_it_is_made() {
+    let sandbox = Dev::shared().sandbox();
+    let upload = vec![b'x'; 20 << 20];
+    for (method, path, status, code) in [
+        (Method::PUT, "nope", 404, "ROUTE_NOT_FOUND"),
+        (Method::PUT, "builds", 405, "METHOD_NOT_ALLOWED"),
+        (Method::POST, "builds", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (
+            Method::POST,
+            "processes/none/stdin",
+            409,
+            "SANDBOX_NOT_RUNNING",
+        ),
+        (Method::PUT, "file/etc/a", 403, "PERMISSION_DENIED"),
+        (
+            Method::POST,
+            "processes/none/stdin",
+            404,
+            "PROCESS_NOT_FOUND",
+        ),
+    ] {
+        let what = format!("{method} {path}");
+        let call = Dev::shared().call(method, &sandbox.path(path));
+        let answer = call.body(upload.clone()).send().await;
+        is_refused(answer, status, code, &what).await;
+    }
+    // One that says no length is counted as it comes.
+    let answer = sandbox
+        .post("builds")
+        .header("Content-Type", "application/json")
+        .header("Transfer-Encoding", "chunked")
+        .body(upload)
+        .send()
+        .await;
+    is_refused(answer, 413, "PAYLOAD_TOO_LARGE", "a large body in chunks").await;
+    sandbox.delete("").send().await;
+    assert_eq!(sandbox.remains(), Vec::<String>::new(), "what runs");
 }
 
 #[tokio::test]

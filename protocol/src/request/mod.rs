@@ -11,6 +11,10 @@ use crate::error::{ErrorBody, ErrorCode};
 /// The largest JSON body that is read, in bytes.
 pub const MAX_JSON_BYTES: u64 = 1 << 20;
 
+/// How much of a refused request's body is read all the same, in bytes: a connection that is closed on unread
+/// bytes is reset, and its other end may never get to read why. What is longer is cut off.
+pub const MAX_DRAINED_BYTES: u64 = 100 << 20;
+
 /// Reads `T` from `deserializer`. The error is `VALIDATION_FAILED` with the field's path in the message
 /// and in the context.
 pub fn parse<'de, T, D>(deserializer: D) -> Result<T, ErrorBody>

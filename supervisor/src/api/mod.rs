@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::boot::BootId;
 use crate::config::Config;
+use crate::drain::drain;
 use crate::environment::Variables;
 use crate::error::Error;
 use crate::files::Files;
@@ -106,6 +107,7 @@ pub fn router(state: State) -> Router {
     Router::new()
         .fallback_service(routes)
         .layer(middleware::from_fn_with_state(state, guard))
+        .layer(middleware::from_fn(drain))
 }
 
 async fn guard(Shared(state): Shared<State>, request: Request, next: Next) -> Response {

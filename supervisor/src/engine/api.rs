@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::sandboxes::Sandboxes;
 use crate::config::Token;
+use crate::drain::drain;
 use crate::error::Error;
 use crate::forward::forward;
 use crate::json::Body;
@@ -52,6 +53,7 @@ pub(super) fn router(sandboxes: Sandboxes, secret: Token) -> Router {
     Router::new()
         .fallback_service(routes)
         .layer(middleware::from_fn_with_state(Arc::new(secret), guard))
+        .layer(middleware::from_fn(drain))
 }
 
 async fn guard(Shared(secret): Shared<Arc<Token>>, mut request: Request, next: Next) -> Response {

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use crate::harness::{Answer, Supervisor, TOKEN, request};
 
@@ -114,4 +116,56 @@ async fn every_limit_is_told() {
         .find(|line| line.starts_with("Max open files"));
     let hard = line.unwrap().split_whitespace().nth(4).unwrap();
     assert_eq!(limit("descriptors")["value"].to_string(), hard);
+}
+
+/// Sends `head` and `length` bytes, all of it before anything is read, and returns the answer.
+async fn upload(supervisor: &Supervisor, head: &str, length: usize) -> String {
+    let mut stream = UnixStream::connect(supervisor.socket()).await.unwrap();
+    let head =
+        format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let sent = stream.write_all(&vec![b'x'; length]).await;
+    sent.unwrap_or_else(|error| panic!("{head}: {error}"));
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn who_is_refused_in_the_middle_of_an_upload_gets_to_read_why() {
+    let supervisor = Supervisor::start();
+    let token = format!("authorization: Bearer {TOKEN}");
+    for (head, status) in [
+        ("PUT /file/workspace/a HTTP/1.1", 401),
+        (&format!("PUT /nowhere HTTP/1.1\r\n{token}"), 404),
+        (&format!("PUT /health HTTP/1.1\r\n{token}"), 405),
+        (
+            &format!("POST /processes/none/stdin HTTP/1.1\r\n{token}"),
+            404,
+        ),
+        (&format!("PUT /file/etc/a HTTP/1.1\r\n{token}"), 403),
+        (&format!("PUT /environment HTTP/1.1\r\n{token}"), 415),
+        (
+            &format!("PUT /environment HTTP/1.1\r\n{token}\r\ncontent-type: application/json"),
+            413,
+        ),
+        (&format!("POST /hydrate HTTP/1.1\r\n{token}"), 400),
+    ] {
+        let answer = upload(&supervisor, head, 8 << 20).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{head}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_asks_before_an_upload_is_refused_without_it() {
+    let supervisor = Supervisor::start();
+    let mut stream = UnixStream::connect(supervisor.socket()).await.unwrap();
+    let head = "PUT /file/workspace/a HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
