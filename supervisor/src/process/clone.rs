@@ -15,7 +15,13 @@ const STACK_BYTES: usize = 64 << 10;
 type Enter = extern "C" fn(*mut c_void) -> c_int;
 
 /// Memory for a child's stack, as aligned as stacks are.
-type Stack = Vec<MaybeUninit<u128>>;
+pub(super) struct Stack(Vec<MaybeUninit<u128>>);
+
+impl Stack {
+    pub(super) fn new() -> Self {
+        Self(vec![MaybeUninit::uninit(); STACK_BYTES / size_of::<u128>()])
+    }
+}
 
 /// Forks a child that runs `enter` with `argument`, and stands still until it has executed or exited.
 ///
@@ -27,13 +33,16 @@ type Stack = Vec<MaybeUninit<u128>>;
 /// There is one thread. `argument` is what `enter` takes, and nobody else's until this returns. What the child
 /// allocates and does not free stays allocated here.
 #[expect(unsafe_code, reason = "clone")]
-pub(super) unsafe fn child(enter: Enter, argument: *mut c_void) -> Result<Pid, Errno> {
-    let mut stack = stack();
+pub(super) unsafe fn child(
+    stack: &mut Stack,
+    enter: Enter,
+    argument: *mut c_void,
+) -> Result<Pid, Errno> {
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: we stand still until the child is done, so nobody else touches the memory that it uses: its own
     // stack, which grows down from the end of `stack`, and what the caller promises of `argument`.
     let pid = unsafe {
-        let top = stack.as_mut_ptr_range().end.cast();
+        let top = stack.0.as_mut_ptr_range().end.cast();
         libc::clone(enter, top, flags, argument)
     };
     born(pid.into())
@@ -50,16 +59,16 @@ pub(super) unsafe fn child(enter: Enter, argument: *mut c_void) -> Result<Pid, E
 #[expect(unsafe_code, reason = "libc has no clone3")]
 pub(super) unsafe fn child_in(
     group: BorrowedFd<'_>,
+    stack: &mut Stack,
     enter: Enter,
     argument: *mut c_void,
 ) -> Result<Pid, Errno> {
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
-    let mut stack = stack();
     let flags = libc::CLONE_VM | libc::CLONE_VFORK;
     let order = Order {
         flags: u64::from(flags.unsigned_abs()) | CLONE_INTO_CGROUP,
         exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
-        stack: stack.as_mut_ptr() as u64,
+        stack: stack.0.as_mut_ptr() as u64,
         stack_size: STACK_BYTES as u64,
         cgroup: u64::from(group.as_raw_fd().unsigned_abs()),
         ..Order::default()
@@ -108,6 +117,7 @@ pub(super) unsafe fn child_in(
 #[expect(unsafe_code, reason = "as where it is known")]
 pub(super) unsafe fn child_in(
     _group: BorrowedFd<'_>,
+    _stack: &mut Stack,
     _enter: Enter,
     _argument: *mut c_void,
 ) -> Result<Pid, Errno> {
@@ -130,10 +140,6 @@ struct Order {
     set_tid: u64,
     set_tid_size: u64,
     cgroup: u64,
-}
-
-fn stack() -> Stack {
-    vec![MaybeUninit::uninit(); STACK_BYTES / size_of::<u128>()]
 }
 
 fn born(result: i64) -> Result<Pid, Errno> {

@@ -75,8 +75,11 @@ pub(super) struct Prepared<'a> {
     /// The working directory.
     pub(super) cwd: &'a CStr,
     /// User, group and supplementary groups to change to.
-    pub(super) identity: Option<(Uid, Gid, Vec<Gid>)>,
+    pub(super) identity: Option<Ids>,
 }
+
+/// A user, the primary group, the supplementary groups.
+pub(super) type Ids = (Uid, Gid, Vec<Gid>);
 
 impl<'a> Prepared<'a> {
     /// Reads what [`Launch::encode`] wrote; `None` if it is something else.

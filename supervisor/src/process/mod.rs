@@ -1,4 +1,4 @@
-//! Processes: started through the zygote, kept by a shim each, owned by a task each, told of by a table.
+//! Processes: started by a shim that keeps their tree, owned by a task each, told of by a table.
 //!
 //! ```text
 //! table ── start ──▶ task ── spawn ──▶ zygote ── forks ──▶ shim ── forks ──▶ the process
@@ -6,6 +6,8 @@
 //!                 ask │ │ publish                           └── reports ──▶ run ──▶ Tree
 //!                  Process (handle)
 //! ```
+//!
+//! A command that is run once has no task, and a shim that other commands have had.
 //!
 //! [`Process`] is a handle. Its task alone decides what becomes of it (`state`) and publishes that; kills and
 //! looks work on its [`Tree`], which the kernel keeps together.
@@ -34,11 +36,14 @@ mod user;
 pub mod cgroup;
 mod child;
 mod clone;
+mod fds;
 pub mod launch;
 pub mod look;
 mod procfs;
 mod report;
 mod shim;
+mod shims;
+mod signals;
 pub mod spawn;
 pub mod zygote;
 

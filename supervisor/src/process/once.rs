@@ -20,7 +20,7 @@ use super::launch::Launch;
 use super::pipes::{Ours, Pipes};
 use super::refusal::refusal;
 use super::run;
-use super::spawn::{SpawnError, Spawner};
+use super::spawn::{Keeper, SpawnError, Spawner};
 use super::state::Ended;
 use super::table::{Place, Table};
 use super::task::KILL;
@@ -126,7 +126,9 @@ async fn start(
     launch: &Launch,
     stdin: bool,
 ) -> Result<(Tree, Ours), SpawnError> {
-    let (started, pipes) = Pipes::new(stdin, false)?.spawn(spawner, launch).await?;
+    let (started, pipes) = Pipes::new(stdin, false)?
+        .spawn(spawner, launch, Keeper::Shared)
+        .await?;
     Ok((run::follow(started, spawner), pipes))
 }
 

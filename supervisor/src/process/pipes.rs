@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::pipe::PipeFlags;
 
 use super::launch::Launch;
-use super::spawn::{SpawnError, Spawner, Started};
+use super::spawn::{Keeper, SpawnError, Spawner, Started};
 
 /// Both ends of them, until the process is started.
 #[derive(Debug)]
@@ -56,11 +56,12 @@ impl Pipes {
         })
     }
 
-    /// Starts `launch` on these pipes and keeps only our ends.
+    /// Starts `launch` on these pipes, under such a shim, and keeps only our ends.
     pub(super) async fn spawn(
         self,
         spawner: &Spawner,
         launch: &Launch,
+        keeper: Keeper,
     ) -> Result<(Started, Ours), SpawnError> {
         let Theirs {
             stdin,
@@ -70,7 +71,7 @@ impl Pipes {
         let stdin = stdin.as_ref().map_or(spawner.null(), AsFd::as_fd);
         let stderr = stderr.as_ref().unwrap_or(stdout).as_fd();
         let started = spawner
-            .spawn(launch, [stdin, stdout.as_fd(), stderr])
+            .spawn(launch, [stdin, stdout.as_fd(), stderr], keeper)
             .await?;
         Ok((started, self.ours))
     }

@@ -1,18 +1,18 @@
-//! What a shim tells the supervisor: messages of one size on a pipe, each written in one piece.
+//! What a shim tells the supervisor: messages of one size on its socket.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::Pid;
-use tokio::net::unix::pipe;
+use tokio::net::UnixStream;
 
-/// The size of a message. Far below `PIPE_BUF`, so the kernel never splits one.
+/// The size of a message.
 const SIZE: usize = 16;
 
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Report {
-    /// The shim is there, and has nobody yet. The first message.
+    /// The shim is there. The first message after each request.
     Shim(Pid),
     /// The root of the tree executes.
     Started(Pid),
@@ -20,7 +20,7 @@ pub(super) enum Report {
     Failed(Failure),
     /// The root ended, with this wait status.
     RootExited(i32),
-    /// The shim has no child left: the tree is gone. The last message.
+    /// The shim has no child left: the tree is gone. The last message until the next request.
     Empty {
         /// Time on a processor that the whole tree used, in milliseconds.
         cpu_ms: u64,
@@ -117,42 +117,50 @@ impl Report {
 
     /// Writes the messages in one piece. That nobody reads means that the supervisor is gone, which the shim
     /// learns by a signal.
-    pub(super) fn send(pipe: impl AsFd, reports: &[Self]) {
-        let bytes: Vec<u8> = reports.iter().flat_map(|report| report.encode()).collect();
-        let _ = rustix::io::write(pipe, &bytes);
+    pub(super) fn send<const COUNT: usize>(socket: impl AsFd, reports: [Self; COUNT]) {
+        let bytes = reports.map(Self::encode);
+        let _ = rustix::io::write(socket, bytes.as_flattened());
     }
 }
 
-/// The supervisor's end of the pipe.
+/// The supervisor's end of a shim's socket.
 #[derive(Debug)]
 pub(super) struct Reports {
-    pipe: pipe::Receiver,
+    socket: UnixStream,
     buffer: [u8; 4 * SIZE],
     filled: usize,
     read: usize,
 }
 
 impl Reports {
-    /// Reads from `pipe`. Called within the runtime.
-    pub(super) fn new(pipe: OwnedFd) -> io::Result<Self> {
+    /// Of the shim at the other end of `socket`. Called within the runtime.
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
-            pipe: pipe::Receiver::from_owned_fd(pipe)?,
+            socket: UnixStream::from_std(socket.into())?,
             buffer: [0; 4 * SIZE],
             filled: 0,
             read: 0,
         })
     }
 
-    /// The next message; `None` when every writer is gone. Cancel safe.
+    /// Where it is asked.
+    pub(super) fn socket(&self) -> &UnixStream {
+        &self.socket
+    }
+
+    /// The next message; `None` when the shim is gone. Cancel safe.
     pub(super) async fn next(&mut self) -> io::Result<Option<Report>> {
         if self.read == self.filled {
-            self.pipe.readable().await?;
-            match self.pipe.try_read(&mut self.buffer) {
+            self.socket.readable().await?;
+            match self.socket.try_read(&mut self.buffer) {
                 Ok(0) => return Ok(None),
                 Ok(count) => (self.read, self.filled) = (0, count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Box::pin(self.next()).await;
                 }
+                // It went with a request that it had not read.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
@@ -167,6 +175,8 @@ impl Reports {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use rustix::process::Pid;
 
     use super::{Failure, Report, Reports, Stage};
@@ -187,11 +197,12 @@ mod tests {
                 errno: 2,
             }),
         ];
-        let (reader, writer) = rustix::pipe::pipe().unwrap();
-        Report::send(&writer, &sent[..2]);
-        Report::send(&writer, &sent[2..]);
+        let (reader, writer) = UnixStream::pair().unwrap();
+        let [first, second, rest @ ..] = sent;
+        Report::send(&writer, [first, second]);
+        Report::send(&writer, rest);
         drop(writer);
-        let mut reports = Reports::new(reader).unwrap();
+        let mut reports = Reports::new(reader.into()).unwrap();
         for expected in sent {
             assert_eq!(reports.next().await.unwrap(), Some(expected));
         }

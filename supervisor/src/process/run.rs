@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::cgroup::Group;
 use super::procfs::Stat;
 use super::report::{Report, Reports};
-use super::spawn::{Spawner, Started};
+use super::spawn::{Keeper, Spawner, Started};
 use super::state::Ended;
 use super::tree::{Progress, RootEnd, Tree};
 use crate::logs;
@@ -17,6 +17,7 @@ use crate::logs;
 /// Follows `started` until its tree is gone, in a task that ends by itself then.
 pub(super) fn follow(started: Started, spawner: &Spawner) -> Tree {
     let Started {
+        keeper,
         shim,
         root,
         since,
@@ -27,6 +28,8 @@ pub(super) fn follow(started: Started, spawner: &Spawner) -> Tree {
     let tree = Tree::new(shim, root, group, spawner.clone(), receiver);
     let run = Run {
         tree: tree.clone(),
+        shim,
+        keeper,
         spawner: spawner.clone(),
         since,
         progress,
@@ -37,6 +40,8 @@ pub(super) fn follow(started: Started, spawner: &Spawner) -> Tree {
 
 struct Run {
     tree: Tree,
+    shim: Pid,
+    keeper: Keeper,
     spawner: Spawner,
     since: Instant,
     progress: watch::Sender<Progress>,
@@ -48,8 +53,11 @@ impl Run {
             match reports.next().await {
                 Ok(Some(Report::RootExited(status))) => self.root_ended(Some(status)),
                 Ok(Some(Report::Empty { cpu_ms })) => {
-                    self.progress.send_modify(|progress| progress.parted = true);
-                    self.spawner.disown(self.tree.shim());
+                    self.tree.part();
+                    match self.keeper {
+                        Keeper::Own => self.spawner.shims().disown(self.shim),
+                        Keeper::Shared => self.spawner.shims().rest(self.shim, reports),
+                    }
                     return self.emptied(Some(cpu_ms)).await;
                 }
                 Ok(None) => return self.adopt().await,
@@ -95,20 +103,21 @@ impl Run {
     /// Takes over from a shim that was killed: the root runs on as our child, and when it ends, the rest of
     /// its tree is killed, for nothing keeps it together any more.
     async fn adopt(self) {
-        let (shim, root) = (self.tree.shim(), self.tree.root());
+        let (shim, root) = (self.shim, self.tree.root());
         // The kernel gives its children to us before it lets us reap it. A sender that is dropped means that
         // the runtime ends.
         if self.spawner.reaper().claim(shim, self.since).await.is_err() {
             return;
         }
-        self.spawner.own(root);
-        self.spawner.disown(shim);
+        self.spawner.shims().own(root);
+        self.spawner.shims().disown(shim);
         self.progress.send_modify(|progress| progress.lost = true);
+        self.tree.part();
         if self.tree.progress().root.is_none() {
             let status = self.orphaned_root(root).await;
             self.root_ended(status);
         }
-        self.spawner.disown(root);
+        self.spawner.shims().disown(root);
         self.clear().await;
         self.emptied(None).await;
     }

@@ -1,9 +1,10 @@
-//! The shim: one for each process, its parent, and the keeper of everything that descends from it.
+//! The shim: the parent of a process, and the keeper of everything that descends from it.
 //!
 //! It is a child subreaper, so whatever the process spawns stays below it, however it forks, detaches or
-//! changes its session. It tells of the root's exit at once, reaps all others, and ends when it has no child
-//! left, which proves that the tree is gone. It runs as whoever runs the supervisor, out of the tree's reach
-//! where that is root. When the supervisor dies it kills its tree.
+//! changes its session. It tells of the root's exit at once, reaps all others, and tells when it has no child
+//! left, which proves that the tree is gone. Then it may be given another process, for nothing of the last one
+//! is left; when the supervisor lets go of its socket, it ends. It runs as whoever runs the supervisor, out of
+//! the tree's reach where that is root. When the supervisor dies it kills its tree.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -11,67 +12,83 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::child;
+use super::child::Errand;
+use super::clone::Stack;
 use super::launch::Prepared;
-use super::procfs;
 use super::report::{Failure, Report, Stage};
-use super::zygote::{Request, exit};
+use super::zygote::exit;
+use super::{fds, procfs, signals};
 
-/// Runs what `request` asks for and stays until its tree is gone.
-pub(super) fn run(request: Request, supervisor: Pid) -> ! {
-    let Request {
-        launch,
-        descriptors,
-        report,
-        group,
-    } = request;
-    let signals = match prepare(supervisor) {
-        Ok(signals) => signals,
-        Err(error) => refuse(&report, Failure::new(Stage::Fork, error)),
-    };
-    let shim = Report::Shim(rustix::process::getpid());
-    let root = match spawn(&launch, &descriptors, group.as_ref()) {
-        Ok(root) => root,
-        Err(failure) => {
-            Report::send(&report, &[shim, Report::Failed(failure)]);
-            exit(0)
-        }
-    };
-    // With them gone, readers of its output see the end when it ends.
-    drop((launch, descriptors, group));
-    // One write: the supervisor is woken once for a start, when there is something to do.
-    Report::send(&report, &[shim, Report::Started(root)]);
-    keep(root, &report, &signals, supervisor)
+/// What a shim is asked to start.
+struct Request {
+    /// The encoded [`super::launch::Launch`], a file.
+    launch: OwnedFd,
+    /// Standard input, output and error.
+    descriptors: [OwnedFd; 3],
+    /// The control group of the tree, if it has one.
+    group: Option<OwnedFd>,
 }
 
-fn refuse(report: &OwnedFd, failure: Failure) -> ! {
-    Report::send(report, &[Report::Failed(failure)]);
+/// Starts what is asked for on `socket`, one after another, each when the tree of the one before is gone.
+pub(super) fn run(socket: &OwnedFd, supervisor: Pid) -> ! {
+    if let Err(error) = prepare(supervisor) {
+        Report::send(socket, [Report::Failed(Failure::new(Stage::Fork, error))]);
+        exit(0)
+    }
+    let shim = Report::Shim(rustix::process::getpid());
+    let mut stack = Stack::new();
+    while let Ok(Some(request)) = receive(socket) {
+        let reaped_ms = reaped_ms();
+        match spawn(request, &mut stack) {
+            // One write: the supervisor is woken once for a start, when there is something to do.
+            Ok(root) => {
+                Report::send(socket, [shim, Report::Started(root)]);
+                keep(root, socket, reaped_ms, supervisor);
+            }
+            Err(failure) => Report::send(socket, [shim, Report::Failed(failure)]),
+        }
+    }
     exit(0)
 }
 
 /// Becomes the subreaper of what follows. The signals that are waited for are blocked before anything can
-/// send them; they are returned.
-fn prepare(supervisor: Pid) -> Result<Signals, Errno> {
-    let signals = Signals::block();
+/// send them.
+fn prepare(supervisor: Pid) -> Result<(), Errno> {
+    signals::block();
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
     if rustix::process::getppid() != Some(supervisor) {
         exit(1);
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    rustix::thread::set_name(c"shim")?;
-    Ok(signals)
+    rustix::thread::set_name(c"shim")
 }
 
-/// Forks the root and waits until it executes.
-fn spawn(
-    launch: &OwnedFd,
-    descriptors: &[OwnedFd; 3],
-    group: Option<&OwnedFd>,
-) -> Result<Pid, Failure> {
-    let bytes = read_all(launch).map_err(|error| Failure::new(Stage::Request, error))?;
+/// The next request; `None` when the supervisor wants nothing more.
+fn receive(socket: &OwnedFd) -> Result<Option<Request>, Errno> {
+    let Some(descriptors) = fds::receive(socket)? else {
+        return Ok(None);
+    };
+    let mut descriptors = descriptors.into_iter();
+    let mut next = || descriptors.next().ok_or(Errno::BADMSG);
+    Ok(Some(Request {
+        launch: next()?,
+        descriptors: [next()?, next()?, next()?],
+        group: descriptors.next(),
+    }))
+}
+
+/// Forks the root and waits until it executes. The descriptors are closed then: with them gone, readers of its
+/// output see the end when it ends.
+fn spawn(request: Request, stack: &mut Stack) -> Result<Pid, Failure> {
+    let Request {
+        launch,
+        descriptors,
+        group,
+    } = request;
+    let bytes = read_all(&launch).map_err(|error| Failure::new(Stage::Request, error))?;
     let prepared = Prepared::decode(&bytes).ok_or(Failure::new(Stage::Request, Errno::BADMSG))?;
-    let errand = child::Errand::new(&prepared, descriptors);
-    let (root, failure) = errand.run(group)?;
+    let mut errand = Errand::new(&prepared, &descriptors);
+    let (root, failure) = errand.run(group.as_ref(), stack)?;
     let Some(failure) = failure else {
         return Ok(root);
     };
@@ -93,31 +110,33 @@ fn read_all(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
-/// Reaps until nobody is left, and says so.
-fn keep(root: Pid, report: &OwnedFd, signals: &Signals, supervisor: Pid) -> ! {
+/// Reaps until nobody is left, and says so. Those reaped before had used `reaped_before_ms`.
+fn keep(root: Pid, socket: &OwnedFd, reaped_before_ms: u64, supervisor: Pid) {
     loop {
-        let mut news = Vec::new();
+        let mut root_exited = None;
         let empty = loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid == root => {
-                    news.push(Report::RootExited(status.as_raw()));
+                    root_exited = Some(Report::RootExited(status.as_raw()));
                 }
                 Ok(Some(_)) | Err(Errno::INTR) => {}
-                Ok(None) => break false,
-                Err(_) => break true,
+                Ok(None) => break None,
+                Err(_) => {
+                    let cpu_ms = reaped_ms() - reaped_before_ms;
+                    break Some(Report::Empty { cpu_ms });
+                }
             }
         };
-        if empty {
-            news.push(Report::Empty { cpu_ms: cpu_ms() });
-        }
         // One write, so that the usual end, root and tree at once, wakes the supervisor once.
-        if !news.is_empty() {
-            Report::send(report, &news);
+        match (root_exited, empty) {
+            (Some(root_exited), Some(empty)) => Report::send(socket, [root_exited, empty]),
+            (Some(only), None) | (None, Some(only)) => Report::send(socket, [only]),
+            (None, None) => {}
         }
-        if empty {
-            exit(0);
+        if empty.is_some() {
+            return;
         }
-        signals.wait();
+        signals::wait();
         if rustix::process::getppid() != Some(supervisor) {
             kill_children();
         }
@@ -134,7 +153,7 @@ fn kill_children() {
 
 /// Time on a processor of everyone reaped here and of those whom they reaped, in milliseconds.
 #[expect(unsafe_code, reason = "rustix has no getrusage")]
-fn cpu_ms() -> u64 {
+fn reaped_ms() -> u64 {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: `usage` is writable and of the type that is asked for; all zeros is a valid value of it, so it
     // is initialized whether the call succeeds or not.
@@ -146,32 +165,4 @@ fn cpu_ms() -> u64 {
         time.tv_sec.unsigned_abs() * 1000 + time.tv_usec.unsigned_abs() / 1000
     };
     ms(usage.ru_utime) + ms(usage.ru_stime)
-}
-
-/// `SIGCHLD` and `SIGTERM` (the supervisor died), blocked and waited for, so that none is missed between a
-/// look and the wait.
-struct Signals(libc::sigset_t);
-
-impl Signals {
-    #[expect(unsafe_code, reason = "rustix leaves signal masks to libc")]
-    fn block() -> Self {
-        let mut set = MaybeUninit::uninit();
-        // SAFETY: `sigemptyset` initializes the set before anything reads it; the signal numbers exist.
-        let set = unsafe {
-            libc::sigemptyset(set.as_mut_ptr());
-            libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
-            libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
-            set.assume_init()
-        };
-        // SAFETY: both sets are valid, or null where nothing is to be stored.
-        unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
-        Self(set)
-    }
-
-    /// Waits for one of them, or any interruption.
-    #[expect(unsafe_code, reason = "rustix leaves signal masks to libc")]
-    fn wait(&self) {
-        // SAFETY: the set is initialized; null asks for no details.
-        unsafe { libc::sigwaitinfo(&raw const self.0, std::ptr::null_mut()) };
-    }
 }

@@ -23,8 +23,8 @@ pub(super) fn of(tree: &Tree) -> Stats {
     let members = tree.members();
     let sum = |part: fn(&Stat) -> u64| members.iter().map(|(_, stat)| part(stat)).sum::<u64>();
     // The shim has reaped whoever ended without a parent in the tree; it has next to no time of its own.
-    let reaped = Stat::of(tree.shim()).map_or(0, |shim| shim.reaped_ticks);
-    let ticks = sum(|stat| stat.own_ticks + stat.reaped_ticks) + reaped;
+    let reaped = tree.of_shim(|shim| Stat::of(shim).map_or(0, |stat| stat.reaped_ticks));
+    let ticks = sum(|stat| stat.own_ticks + stat.reaped_ticks) + reaped.unwrap_or(0);
     let counted = tree.group().and_then(Group::cpu_ms);
     let mut io = members.iter().map(|(pid, _)| io_bytes(*pid));
     let io = io.try_fold((0, 0), |(read, written), bytes| {

@@ -20,7 +20,7 @@ use super::launch::Launch;
 use super::pipes::{Ours, Pipes};
 use super::refusal::refusal;
 use super::run;
-use super::spawn::{SpawnError, Spawner};
+use super::spawn::{Keeper, SpawnError, Spawner};
 use super::state::{Cause, Exit, Next, Phase, State};
 use super::tree::Tree;
 use super::{Process, Snapshot};
@@ -114,7 +114,9 @@ impl Task {
             terminal.spawn(&self.spawner, &self.launch).await?
         } else {
             let pipes = Pipes::new(spec.stdin == StdinMode::Pipe, merge)?;
-            pipes.spawn(&self.spawner, &self.launch).await?
+            pipes
+                .spawn(&self.spawner, &self.launch, Keeper::Own)
+                .await?
         };
         let tree = run::follow(started, &self.spawner);
         match self.attach(&tree, ours).await {

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::Process;
 use super::launch::{Identity, Launch};
 use super::pipes::Ours;
-use super::spawn::{SpawnError, Spawner, Started};
+use super::spawn::{Keeper, SpawnError, Spawner, Started};
 use super::table::{Table, exists, generated_id};
 use crate::error::Error;
 use crate::logs::{Follower, Reader};
@@ -102,7 +102,7 @@ impl Terminal {
             (ours, ends.theirs.take().ok_or_else(closed)?)
         };
         let end = theirs.as_fd();
-        let started = spawner.spawn(launch, [end, end, end]).await?;
+        let started = spawner.spawn(launch, [end; 3], Keeper::Own).await?;
         Ok((started, ours))
     }
 

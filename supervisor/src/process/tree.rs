@@ -5,7 +5,7 @@
 //! that belongs to it too, and the group is empty as well by then.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::process::Pid;
 use sandbox_protocol::time::Timestamp;
@@ -22,7 +22,8 @@ pub struct Tree(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    shim: Pid,
+    /// Its shim, until they part: then the number may be another's, or the shim another tree's.
+    shim: RwLock<Option<Pid>>,
     root: Pid,
     group: Option<Group>,
     spawner: Spawner,
@@ -34,8 +35,6 @@ struct Inner {
 pub(super) struct Progress {
     /// The root's end, if it has ended.
     pub(super) root: Option<RootEnd>,
-    /// The shim has ended, for it had no child left.
-    pub(super) parted: bool,
     /// Nobody is left.
     pub(super) empty: bool,
     /// The shim was killed, and its tree came to us.
@@ -64,7 +63,7 @@ impl Tree {
         progress: watch::Receiver<Progress>,
     ) -> Self {
         Self(Arc::new(Inner {
-            shim,
+            shim: RwLock::new(Some(shim)),
             root,
             group,
             spawner,
@@ -77,9 +76,15 @@ impl Tree {
         self.0.root
     }
 
-    /// The shim's number.
-    pub(super) fn shim(&self) -> Pid {
-        self.0.shim
+    /// What `look` sees of its shim, which stays its own meanwhile; `None` if it has none any more.
+    pub(super) fn of_shim<T>(&self, look: impl FnOnce(Pid) -> T) -> Option<T> {
+        let shim = self.0.shim.read().unwrap_or_else(PoisonError::into_inner);
+        shim.map(look)
+    }
+
+    /// Parts it from its shim, as soon as nobody looks at that.
+    pub(super) fn part(&self) {
+        *self.0.shim.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Its control group, if it has one.
@@ -118,11 +123,9 @@ impl Tree {
             return Vec::new();
         }
         let heads = if progress.lost {
-            self.0.spawner.orphans(self.0.root)
-        } else if progress.parted {
-            Vec::new()
+            self.0.spawner.shims().orphans(self.0.root)
         } else {
-            procfs::children(self.0.shim)
+            self.of_shim(procfs::children).unwrap_or_default()
         };
         let mut members = procfs::family(heads);
         if let Some(group) = self.group() {
@@ -136,7 +139,7 @@ impl Tree {
     /// The same, for whoever means them harm. Blocks while a process is starting, where the shim is gone.
     pub(super) fn targets(&self) -> Vec<(Pid, Stat)> {
         let lost = self.progress().lost;
-        let _guard = lost.then(|| self.0.spawner.nobody_arrives());
+        let _guard = lost.then(|| self.0.spawner.shims().nobody_arrives());
         self.members()
     }
 

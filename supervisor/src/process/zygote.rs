@@ -1,26 +1,26 @@
-//! The zygote: a small single-threaded copy of the supervisor that forks a shim for each process.
+//! The zygote: a small single-threaded copy of the supervisor that forks the shims.
 //!
 //! It is forked before there is a second thread, so that what it forks in turn may do anything: no lock is
 //! held by a thread that does not exist, and its memory is too small to be dear to copy. It makes each shim
 //! the child of the supervisor, not its own (`CLONE_PARENT`), keeps no state and waits for nothing but the
-//! next request. It dies with the supervisor.
+//! next request: the socket of a shim that is to be. It dies with the supervisor.
+//!
+//! Whoever it forks inherits its score before the OOM killer: the supervisor keeps its own, which makes it the last
+//! to go, and of all others the largest goes first, which a zygote and a shim never are.
 
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
 
 use super::report::{Failure, Report, Stage};
-use super::shim;
+use super::{fds, shim, signals};
 
-/// How many descriptors a request has at most.
-pub(super) const DESCRIPTORS: usize = 6;
+/// How ready what runs here is to be killed when memory runs out; the supervisor keeps its 0.
+const OOM_SCORE: &[u8] = b"500";
 
 /// The supervisor's end of the zygote.
 #[derive(Debug)]
@@ -29,18 +29,6 @@ pub struct Zygote {
     pub(super) socket: OwnedFd,
     /// Its process.
     pub(super) pid: Pid,
-}
-
-/// A request: what came over the socket.
-pub(super) struct Request {
-    /// The encoded [`super::launch::Launch`], a file.
-    pub(super) launch: OwnedFd,
-    /// Standard input, output and error.
-    pub(super) descriptors: [OwnedFd; 3],
-    /// Where the shim reports.
-    pub(super) report: OwnedFd,
-    /// The control group of the tree, if it has one.
-    pub(super) group: Option<OwnedFd>,
 }
 
 /// Forks the zygote. To be called while there is one thread.
@@ -86,54 +74,34 @@ fn serve(socket: OwnedFd, supervisor: Pid) -> ! {
     if bound.is_err() || rustix::process::getppid() != Some(supervisor) {
         exit(1);
     }
-    default_dispositions();
+    signals::default_dispositions();
     close_others(&socket);
+    volunteer_for_the_oom_killer();
     loop {
-        let request = match receive(&socket) {
-            Ok(Some(request)) => request,
+        let shim = match fds::receive(&socket) {
+            Ok(Some(mut descriptors)) => descriptors.pop().unwrap_or_else(|| exit(1)),
             Ok(None) => exit(0),
             Err(_) => exit(1),
         };
         match fork_sibling() {
             Ok(true) => {
                 drop(socket);
-                shim::run(request, supervisor)
+                shim::run(&shim, supervisor)
             }
             Ok(false) => {}
             Err(error) => {
                 let failure = Failure::new(Stage::Fork, error);
-                Report::send(&request.report, &[Report::Failed(failure)]);
+                Report::send(&shim, [Report::Failed(failure)]);
             }
         }
     }
 }
 
-/// The next request: one byte, and the descriptors that came with it. `None` when the supervisor is gone.
-fn receive(socket: &OwnedFd) -> Result<Option<Request>, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let received = loop {
-        let into = &mut [IoSliceMut::new(&mut byte)];
-        match rustix::net::recvmsg(socket, into, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            other => break other?,
-        }
-    };
-    if received.bytes == 0 {
-        return Ok(None);
-    }
-    let mut descriptors = control.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(rights) => rights.collect::<Vec<_>>(),
-        _ => Vec::new(),
-    });
-    let mut next = || descriptors.next().ok_or(Errno::BADMSG);
-    Ok(Some(Request {
-        launch: next()?,
-        descriptors: [next()?, next()?, next()?],
-        report: next()?,
-        group: next().ok(),
-    }))
+/// Refused where `/proc` is missing; then all are equal before the OOM killer.
+fn volunteer_for_the_oom_killer() {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open("/proc/self/oom_score_adj", flags, Mode::empty());
+    let _ = file.and_then(|file| rustix::io::write(file, OOM_SCORE));
 }
 
 /// Forks a process whose parent is ours; `true` in the new one.
@@ -146,30 +114,6 @@ fn fork_sibling() -> Result<bool, Errno> {
         -1 => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::AGAIN)),
         0 => Ok(true),
         _ => Ok(false),
-    }
-}
-
-/// Gives every signal its default, so that nothing that the supervisor's parent ignored is ignored in what
-/// we run. `SIGPIPE` stays ignored until the child executes: a write must fail, not kill.
-#[expect(unsafe_code, reason = "rustix leaves signal dispositions to libc")]
-fn default_dispositions() {
-    // The kernel's own structure, of all zeros: the default action, no flags, nothing blocked. Larger than on
-    // any architecture. libc's call would leave out the two signals that it keeps for itself.
-    let default = [0_u64; 8];
-    let mask_bytes = 8;
-    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
-        // SAFETY: the kernel reads `default`, which lives, and writes nowhere. No handler is installed. It
-        // refuses SIGKILL and SIGSTOP, whose default holds anyway.
-        unsafe {
-            let old = std::ptr::null_mut::<u64>();
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                default.as_ptr(),
-                old,
-                mask_bytes,
-            );
-        }
     }
 }
 

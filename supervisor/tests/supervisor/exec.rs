@@ -11,7 +11,7 @@ use hyper::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Supervisor, request};
-use crate::proc::{alone, eventually, stat};
+use crate::proc::{alone, at_rest, eventually, signal, stat};
 
 async fn post(supervisor: &Supervisor, body: &Value, accept: Option<&str>) -> Response<Incoming> {
     let mut request = request(Method::POST, "/exec").header("content-type", "application/json");
@@ -95,7 +95,7 @@ async fn at_the_timeout_the_tree_is_ended_and_the_code_is_124() {
         assert_eq!(result["exitCode"], 124, "{command}");
         assert_eq!(result["timedOut"], true);
         assert_eq!(result["stdout"], "begun\n");
-        alone(&supervisor).await;
+        at_rest(&supervisor).await;
     }
 }
 
@@ -113,7 +113,7 @@ async fn what_it_leaves_is_cleared() {
         (&json!(0), &json!("done\n"))
     );
     assert!(begun.elapsed() < Duration::from_secs(2));
-    alone(&supervisor).await;
+    at_rest(&supervisor).await;
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_client_that_goes_away_ends_it() {
             _ = async { Answer::read(post(&supervisor, &body, accept).await).await } => unreachable!(),
         };
         eventually("it is gone", async || stat(pid).is_none().then_some(())).await;
-        alone(&supervisor).await;
+        at_rest(&supervisor).await;
     }
 }
 
@@ -165,7 +165,7 @@ async fn one_that_hangs_blocks_no_other() {
         );
     }
     drop(hung);
-    alone(&supervisor).await;
+    at_rest(&supervisor).await;
 }
 
 #[tokio::test]
@@ -236,4 +236,100 @@ async fn it_inherits_neither_descriptors_nor_ignored_signals_nor_a_session() {
         run(&supervisor, &json!({"command": leads})).await["exitCode"],
         0
     );
+}
+
+/// The shim that a command has, as it sees it itself.
+async fn shim(supervisor: &Supervisor) -> u32 {
+    let result = run(supervisor, &json!({"command": "echo $PPID"})).await;
+    result["stdout"].as_str().unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn commands_have_one_shim_after_another_has_gone_and_processes_one_of_their_own() {
+    let supervisor = Supervisor::start();
+    let first = shim(&supervisor).await;
+    assert_eq!(shim(&supervisor).await, first);
+    let body = json!({"id": "a", "command": "echo $PPID; sleep 1000"});
+    assert_eq!(supervisor.post("/processes", &body).await.status, 201);
+    let log = eventually("it tells", async || {
+        let log = supervisor
+            .get("/processes/a/logs?follow=false")
+            .await
+            .json();
+        log["stdout"].as_str()?.trim().parse::<u32>().ok()
+    })
+    .await;
+    assert_ne!(log, first);
+    supervisor.post("/processes/a/kill", &json!({})).await;
+    assert_eq!(
+        at_rest(&supervisor).await,
+        [first],
+        "that of the process has gone with it"
+    );
+}
+
+#[tokio::test]
+async fn a_shim_that_is_killed_while_it_rests_costs_no_command() {
+    let supervisor = Supervisor::start();
+    let first = shim(&supervisor).await;
+    signal(first, rustix::process::Signal::KILL);
+    eventually("it is gone", async || stat(first).is_none().then_some(())).await;
+    assert_ne!(shim(&supervisor).await, first);
+}
+
+#[tokio::test]
+async fn the_end_of_one_command_hits_no_other_that_gets_its_shim() {
+    let supervisor = Supervisor::start();
+    // Some end by themselves while others are killed, with what they leave, so that shims change hands all the time.
+    let ends_by_itself = async || {
+        for _ in 0..60 {
+            let result = run(&supervisor, &json!({"command": "sleep 0.01; echo done"})).await;
+            assert_eq!(
+                (&result["exitCode"], &result["stdout"]),
+                (&json!(0), &json!("done\n"))
+            );
+        }
+    };
+    let is_killed = async || {
+        for round in 0..20 {
+            let body = json!({"command": "setsid sleep 1000 & sleep 1000", "timeoutMs": 5 + round});
+            assert_eq!(run(&supervisor, &body).await["exitCode"], 124);
+        }
+    };
+    let leaves_another = async || {
+        for _ in 0..20 {
+            let result = run(
+                &supervisor,
+                &json!({"command": "setsid sleep 1000 & exit 7"}),
+            )
+            .await;
+            assert_eq!(result["exitCode"], 7);
+        }
+    };
+    tokio::join!(
+        ends_by_itself(),
+        is_killed(),
+        ends_by_itself(),
+        leaves_another(),
+        ends_by_itself(),
+        is_killed(),
+    );
+    assert!(
+        at_rest(&supervisor).await.len() <= 6,
+        "no more than were needed at once"
+    );
+}
+
+#[tokio::test]
+async fn a_crowd_of_commands_leaves_few_shims() {
+    let supervisor = Supervisor::start();
+    let commands = (0..40).map(|_| async {
+        let result = run(&supervisor, &json!({"command": "sleep 0.5"})).await;
+        assert_eq!(result["exitCode"], 0);
+    });
+    futures_util::future::join_all(commands).await;
+    eventually("sixteen rest", async || {
+        (at_rest(&supervisor).await.len() == 16).then_some(())
+    })
+    .await;
 }

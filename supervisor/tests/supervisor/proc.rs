@@ -92,6 +92,30 @@ pub(crate) async fn alone(supervisor: &Supervisor) {
     .await;
 }
 
+/// Waits until there is nobody but the zygote, and shims that wait for the next command; the latter.
+pub(crate) async fn at_rest(supervisor: &Supervisor) -> Vec<u32> {
+    eventually(
+        "nobody but the zygote and shims without a child is left",
+        async || {
+            let mut left = descendants(supervisor.pid());
+            left.retain(|(_, name)| name != "zygote");
+            let rests = |(pid, name): &(u32, String)| {
+                let ours = stat(*pid).is_some_and(|(parent, _)| parent == supervisor.pid());
+                name == "shim" && ours && !is_zombie(*pid)
+            };
+            let all = left.iter().all(rests);
+            all.then(|| left.into_iter().map(|(pid, _)| pid).collect())
+        },
+    )
+    .await
+}
+
+fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_none_or(|(_, rest)| rest.starts_with('Z'))
+}
+
 /// Parent and name of `pid`; `None` if there is no such process.
 pub(crate) fn stat(pid: u32) -> Option<(u32, String)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

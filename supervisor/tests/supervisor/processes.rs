@@ -368,7 +368,8 @@ async fn a_list_tells_what_each_tree_uses_when_asked() {
 #[tokio::test]
 async fn ten_thousand_short_processes_leave_nothing() {
     let supervisor = Supervisor::start();
-    supervisor.post("/exec", &json!({"command": "true"})).await;
+    let first = json!({"argv": ["true"]});
+    assert_eq!(supervisor.post("/processes", &first).await.status, 201);
     alone(&supervisor).await;
     let before = descriptors(supervisor.pid());
     let mut memory = 0;
