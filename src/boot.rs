@@ -16,7 +16,6 @@ use crate::platform::{now, random_name, sleep, within};
 use crate::records::{Life, Options};
 use crate::refusal::Refusal;
 use crate::sandbox::{Core, interrupted};
-use crate::scope;
 
 /// The reason of an error whose container had come up and is gone.
 pub(crate) const CONTAINER_DIED: &str = "containerDied";
@@ -82,7 +81,7 @@ async fn start(core: &Rc<Core>) -> Result<Life> {
         ),
     };
     core.records.set_life(&life)?;
-    scope::begin_life(core)?;
+    close_unheld_scopes(core)?;
     core.event(generation, "starting", None)?;
     let armed = core.arm(BUILD_TICK_MS).await;
     armed.map_err(|error| internal("the alarm could not be set", error))?;
@@ -100,6 +99,16 @@ async fn start(core: &Rc<Core>) -> Result<Life> {
             Err(error)
         }
     }
+}
+
+/// A scope that nobody holds belonged to an earlier life: it has nothing left to destroy.
+fn close_unheld_scopes(core: &Core) -> Result<()> {
+    for scope in core.records.scopes()? {
+        if !core.scopes.borrow().contains_key(&scope.id) {
+            core.records.close_scope(&scope.id)?;
+        }
+    }
+    Ok(())
 }
 
 /// Remembers the limits that are in force in this container, for when it is gone. Nobody waits for it.

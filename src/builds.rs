@@ -9,13 +9,14 @@ use sandbox_protocol::id::BuildId;
 use sandbox_protocol::log::{Format, From, LogQuery, LogRequest, Selection};
 use sandbox_protocol::request::parse;
 use sandbox_protocol::routes::BUILD_ID_HEADER;
-use worker::{Request, Response, ResponseBody, ResponseBuilder};
+use worker::{Request, Response};
 
-use crate::calls::{json, prefers};
+use crate::answer::{self, json, made, nothing, prefers};
 use crate::error::{Result, internal};
 use crate::follow::{Follow, heartbeats_until};
-use crate::guard::{self, FIRST_SEAT, Live, closing_cursor, present};
+use crate::guard::{self, closing_cursor, present};
 use crate::kept_log::KeptLog;
+use crate::live::{FIRST_SEAT, Live};
 use crate::pass::pass;
 use crate::platform::{self, Sink};
 use crate::records::BuildRow;
@@ -73,7 +74,7 @@ fn final_record(core: &Rc<Core>, live: &Rc<Live>) -> Result<Response> {
             live.left(Some(FIRST_SEAT));
         }
     });
-    respond(body, Format::Json)
+    answer::stream(body, Format::Json)
 }
 
 async fn write_final_record(
@@ -108,30 +109,16 @@ fn stream(
         seat,
     };
     core.state.wait_until(follow.run());
-    respond(body, format)
-}
-
-pub(crate) fn respond(body: worker::web_sys::ReadableStream, format: Format) -> Result<Response> {
-    let builder = || {
-        ResponseBuilder::new()
-            .with_header("Content-Type", format.media_type())?
-            .with_header("Cache-Control", "no-cache")?
-            .with_header("X-Content-Type-Options", "nosniff")
-    };
-    builder()
-        .map(|builder| builder.body(ResponseBody::Stream(body)))
-        .map_err(|error| internal("the answer could not be made", error))
+    answer::stream(body, format)
 }
 
 fn named(answer: Response, build: &str) -> Result<Response> {
-    let set = answer.headers().set(BUILD_ID_HEADER, build);
-    set.map_err(|error| internal("the answer could not be made", error))?;
+    made(answer.headers().set(BUILD_ID_HEADER, build))?;
     Ok(answer)
 }
 
 fn refused(refusal: &ErrorBody, build: Option<&str>) -> Result<Response> {
-    let answer = error::response(refusal);
-    let answer = answer.map_err(|error| internal("the answer could not be made", error))?;
+    let answer = made(error::response(refusal))?;
     match build {
         Some(build) => named(answer, build),
         None => Ok(answer),
@@ -182,8 +169,7 @@ pub(crate) async fn logs(core: &Rc<Core>, id: &BuildId, request: Request) -> Res
         && asked.follow
         && matches!(&asked.from, From::After(c) if c.position.marks >= closing.marks)
     {
-        let answer = Response::empty().map(|answer| answer.with_status(204));
-        return answer.map_err(|error| internal("the answer could not be made", error));
+        return nothing();
     }
     if ended {
         // The beginning is looked up before the answer is: a cursor of another log is an error.

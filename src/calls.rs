@@ -7,16 +7,16 @@ use sandbox_protocol::exec::ExecRequest;
 use sandbox_protocol::process::{KillAllReceipt, KillRequest, ProcessRequest};
 use sandbox_protocol::ready::ConditionRequest;
 use sandbox_protocol::sandbox::{EventList, Running};
-use serde::Serialize;
 use worker::wasm_bindgen::JsValue;
-use worker::{Request, Response, ResponseBuilder};
+use worker::{Request, Response};
 
-use crate::error::{Result, internal, unavailable};
+use crate::answer::{json, nothing, prefers};
+use crate::error::{Result, unavailable};
 use crate::guard::present;
 use crate::pass::{active, pass, start_and_pass, start_process};
 use crate::records::Life;
 use crate::router::{Call, Route, route};
-use crate::sandbox::{Core, interrupted};
+use crate::sandbox::{Core, asleep};
 use crate::{body, builds, kept, options, relay, scope, tickets};
 
 /// Answers `request`, which the Worker has let in.
@@ -137,15 +137,6 @@ fn last_limits(core: &Core) -> Result<serde_json::Value> {
     })
 }
 
-/// The sandbox sleeps, or is on its way to, and the call may not wake it.
-pub(crate) fn asleep(core: &Core) -> ErrorBody {
-    if core.stopping.borrow().is_some() {
-        return interrupted();
-    }
-    ErrorBody::new(ErrorCode::SandboxNotRunning, "the sandbox is not running")
-        .suggest("start a process, a build or a command; this call alone starts nothing")
-}
-
 async fn destroy(core: &Rc<Core>, request: &Request) -> Result<Response> {
     let receipt = core.end("requested").await;
     if !receipt.container_destroyed {
@@ -158,31 +149,4 @@ async fn destroy(core: &Rc<Core>, request: &Request) -> Result<Response> {
         return json(&receipt);
     }
     nothing()
-}
-
-/// The answer that says nothing.
-fn nothing() -> Result<Response> {
-    Response::empty()
-        .map(|answer| answer.with_status(204))
-        .map_err(|error| internal("the answer could not be made", error))
-}
-
-/// Whether the `Prefer` header has `preference`.
-pub(crate) fn prefers(request: &Request, preference: &str) -> bool {
-    let header = request
-        .headers()
-        .get("Prefer")
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    header
-        .split([',', ';'])
-        .any(|part| part.trim().eq_ignore_ascii_case(preference))
-}
-
-/// `value` as a JSON answer.
-pub(crate) fn json(value: &impl Serialize) -> Result<Response> {
-    ResponseBuilder::new()
-        .from_json(value)
-        .map_err(|error| internal("the answer could not be made", error))
 }

@@ -1,6 +1,5 @@
 //! Errors on this side: the protocol's body, and its one conversion to a response.
 
-use crate::refusal::retry_after_s;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use worker::{Response, ResponseBuilder, console_error};
 
@@ -15,6 +14,9 @@ pub(crate) fn internal(what: &str, detail: impl std::fmt::Display) -> ErrorBody 
         format!("{what}; the Worker's log has the detail"),
     )
 }
+
+/// The reason of what the platform refuses with words that are not known here.
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// The container cannot be had now, for `reason`.
 pub(crate) fn unavailable(reason: &str, error: impl Into<String>) -> ErrorBody {
@@ -38,10 +40,11 @@ pub(crate) fn response(error: &ErrorBody) -> worker::Result<Response> {
     builder.from_json(error)
 }
 
-/// An answer of JSON that is text already.
-pub(crate) fn json_text(text: &str, status: u16) -> worker::Result<Response> {
-    let answer = ResponseBuilder::new().with_status(status).ok(text)?;
-    // The builder calls text plain, whatever header it was given before.
-    answer.headers().set("Content-Type", "application/json")?;
-    Ok(answer)
+/// After how many seconds a client may try again what was refused for `reason`.
+pub(crate) fn retry_after_s(reason: &str) -> u32 {
+    match reason {
+        "noInstance" | "maxInstances" | "rateLimited" => 10,
+        UNKNOWN => 5,
+        _ => 3,
+    }
 }

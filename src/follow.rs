@@ -8,8 +8,9 @@ use sandbox_protocol::log::{Format, LogEvent, LogRequest};
 use sandbox_protocol::sse::HEARTBEAT;
 
 use crate::client::Failure;
-use crate::guard::{Feeding, Live, closing_cursor};
+use crate::guard::closing_cursor;
 use crate::kept_log::{Broken, KeptLog};
+use crate::live::{Feeding, Live};
 use crate::log_page::write_event;
 use crate::platform::{Refused, Sink, within};
 use crate::sandbox::Core;

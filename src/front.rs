@@ -4,10 +4,11 @@ use sandbox_protocol::error::ErrorBody;
 use sandbox_protocol::sandbox::{Created, OptionsRequest, Sandbox};
 use sandbox_protocol::service::ServiceHealth;
 use worker::wasm_bindgen::JsValue;
-use worker::{Env, Headers, Method, Request, RequestInit, Response, ResponseBuilder, Url};
+use worker::{Env, Headers, Method, Request, RequestInit, Response, Url};
 
+use crate::answer::{json, json_text, made};
 use crate::auth::{Caller, Gate};
-use crate::error::{Result, internal, json_text};
+use crate::error::{Result, internal};
 use crate::platform::{self, random_name};
 use crate::router::{Route, route};
 use crate::settings::{Settings, variable};
@@ -64,10 +65,10 @@ async fn admit(
     }
     let route = route(&request.inner().method(), url.path())?;
     if route == Route::Health {
-        return made(ResponseBuilder::new().from_json(&ServiceHealth {
+        return json(&ServiceHealth {
             ok: true,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-        }));
+        });
     }
     // Everything else waits for a deployment that is as it should be, whoever asks.
     let gate = gate.map_err(Clone::clone)?;
@@ -173,11 +174,11 @@ async fn create(mut request: Request, env: &Env) -> Result<Response> {
             return Ok(answer);
         }
     }
-    made(ResponseBuilder::new().from_json(&Created { id }))
+    json(&Created { id })
 }
 
 fn document() -> Result<Response> {
-    made(json_text(DOCUMENT, 200))
+    json_text(DOCUMENT, 200)
 }
 
 fn set_options(id: &str, options: &serde_json::Value) -> Result<Request> {
@@ -220,8 +221,4 @@ fn share(answer: Response, origin: &str) -> worker::Result<Response> {
     )?;
     headers.append("Vary", "Origin")?;
     Ok(answer.with_headers(headers))
-}
-
-fn made(answer: worker::Result<Response>) -> Result<Response, ErrorBody> {
-    answer.map_err(|error| internal("the answer could not be made", error))
 }

@@ -10,12 +10,12 @@ use sandbox_protocol::request::{invalid, parse};
 use worker::wasm_bindgen::JsValue;
 use worker::{Request, Response};
 
+use crate::answer::json;
 use crate::builds;
-use crate::calls::{asleep, json};
 use crate::error::{Result, internal};
 use crate::pass::{active, pass};
 use crate::router::Call;
-use crate::sandbox::Core;
+use crate::sandbox::{Core, asleep};
 
 /// Passes the call to the supervisor while there is one that knows the process; else answers from the
 /// records.

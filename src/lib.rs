@@ -13,10 +13,11 @@
 //!
 //! - `sdk`: the library.
 //! - `router`, `auth`: the Worker's part of a request, pure; `front` puts it together.
-//! - `sandbox`: the object; `alarm` looks at it, `status` says what there is of it.
+//! - `object`: the class, and its ways in; `sandbox`: what an object knows; `alarm` looks at it, `status` says what
+//!   there is of it.
 //! - `calls`, `options`, `builds`, `relay` are its routes; `pass` hands on to the supervisor; `kept`, `kept_log`
 //!   with `log_page`, and `tickets` answer from the rows.
-//! - `guard`: the finally around a build; `follow` is a client's stream of one.
+//! - `guard`: the finally around a build, `live` what others have of it; `follow` is a client's stream of one.
 //! - `scope`: a stream whose end destroys the sandbox; `registry`: which sandboxes there are.
 //! - `lifecycle`: what is to be done now, pure; `boot` is the way up, `teardown` the way down, `refusal` what the
 //!   platform says when there is no way up.
@@ -30,6 +31,7 @@
 //! - Nothing here names tokio.
 
 mod alarm;
+mod answer;
 #[cfg(feature = "entry")]
 mod auth;
 mod body;
@@ -46,7 +48,9 @@ mod guard;
 mod kept;
 mod kept_log;
 mod lifecycle;
+mod live;
 mod log_page;
+mod object;
 mod options;
 mod pass;
 mod platform;

@@ -28,6 +28,9 @@ pub(crate) const OUTLIVE_MS: u64 = 2 * TICK_MS;
 /// How long a container may take until its supervisor answers, in milliseconds.
 pub(crate) const START_LIMIT_MS: u64 = 60_000;
 
+/// Why a sandbox is destroyed that nobody used for long enough.
+pub(crate) const IDLE: &str = "idle";
+
 /// Why a sandbox is destroyed whose caller is gone.
 pub(crate) const SCOPE_ENDED: &str = "scopeEnded";
 
@@ -151,7 +154,7 @@ fn awake(view: &View<'_>, life: &Life) -> Decision {
     let until = stays_until(view, life);
     let left = until.since(view.now);
     if left == 0 {
-        Decision::Destroy(crate::teardown::IDLE)
+        Decision::Destroy(IDLE)
     } else {
         Decision::Watch(left.min(TICK_MS))
     }
@@ -159,26 +162,24 @@ fn awake(view: &View<'_>, life: &Life) -> Decision {
 
 /// Whether a process that runs since one of these times keeps its sandbox, which it does up to the ceiling.
 pub(crate) fn pins(running_since: &[Timestamp], now: Timestamp, ceiling_ms: u64) -> bool {
-    let ceiling = signed(ceiling_ms);
     running_since
         .iter()
-        .any(|since| since.plus_ms(ceiling) > now)
+        .any(|since| since.plus_ms(ceiling_ms) > now)
 }
 
 /// Until when a running sandbox stays, as things are now.
 fn stays_until(view: &View<'_>, life: &Life) -> Timestamp {
-    let ceiling = signed(view.ceiling_ms);
     let running = view.running_since.unwrap_or_default();
     // A supervisor that did not answer says nothing about its processes; they count as at the last look.
     let pinned = running
         .iter()
-        .map(|since| since.plus_ms(ceiling))
+        .map(|since| since.plus_ms(view.ceiling_ms))
         .max()
         .filter(|until| *until > view.now);
     let active = life.last_busy_at.max(Some(life.last_activity_at));
     let idle = active
         .unwrap_or(life.started_at)
-        .plus_ms(signed(view.options.sleep_after_ms));
+        .plus_ms(view.options.sleep_after_ms);
     let lease = life.lease_until.unwrap_or(Timestamp(i64::MIN));
     pinned.unwrap_or(Timestamp(i64::MIN)).max(idle).max(lease)
 }
@@ -191,14 +192,9 @@ pub(crate) fn lease(
 ) -> Option<Timestamp> {
     match request {
         KeepAliveRequest::Switch(false) => None,
-        KeepAliveRequest::Switch(true) => Some(from.plus_ms(signed(ceiling_ms))),
-        KeepAliveRequest::Lease { max_ms } => Some(from.plus_ms(signed(max_ms.min(ceiling_ms)))),
+        KeepAliveRequest::Switch(true) => Some(from.plus_ms(ceiling_ms)),
+        KeepAliveRequest::Lease { max_ms } => Some(from.plus_ms(max_ms.min(ceiling_ms))),
     }
-}
-
-/// A duration for arithmetic on times; beyond 292 million years it is for ever.
-pub(crate) fn signed(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

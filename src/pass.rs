@@ -7,8 +7,9 @@ use sandbox_protocol::process::Process;
 use worker::wasm_bindgen::JsValue;
 use worker::{Headers, Request, Response};
 
+use crate::answer::json_text;
 use crate::boot;
-use crate::error::{Result, internal, json_text, unavailable};
+use crate::error::{Result, internal, unavailable};
 use crate::records::Life;
 use crate::router::supervisor_path;
 use crate::sandbox::{Core, interrupted};
@@ -39,7 +40,7 @@ pub(crate) async fn start_process(
     let process: Process =
         sandbox_protocol::request::parse(&mut serde_json::Deserializer::from_str(&text))?;
     core.records.keep_processes(life.generation, &[process])?;
-    json_text(&text, status).map_err(failed)
+    json_text(&text, status)
 }
 
 /// Passes a call that counts as activity.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::{Either, select};
+use futures::future::{Either, LocalBoxFuture, Shared, select};
 use worker::js_sys::{self, Date, Promise, Uint8Array};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
@@ -212,6 +212,9 @@ pub(crate) fn random_name(count: usize) -> String {
         .map(letter)
         .collect()
 }
+
+/// Work of this isolate that several callers wait for.
+pub(crate) type Task<T> = Shared<LocalBoxFuture<'static, T>>;
 
 /// What `future` yields, or `None` after `ms` milliseconds.
 pub(crate) async fn within<T>(ms: u64, future: impl Future<Output = T>) -> Option<T> {

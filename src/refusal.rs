@@ -5,7 +5,7 @@
 
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 
-use crate::error::unavailable;
+use crate::error::{UNKNOWN, unavailable};
 
 /// What a refusal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,23 +101,12 @@ impl Refusal {
     }
 }
 
-/// The reason of what is not known here.
-const UNKNOWN: &str = "unknown";
-
-/// After how many seconds a client may try again what was refused for `reason`.
-pub(crate) fn retry_after_s(reason: &str) -> u32 {
-    match reason {
-        "noInstance" | "maxInstances" | "rateLimited" => 10,
-        UNKNOWN => 5,
-        _ => 3,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use sandbox_protocol::error::ErrorCode;
 
-    use super::{Refusal, retry_after_s};
+    use super::Refusal;
+    use crate::error::retry_after_s;
 
     /// Whole messages, as the platform has been seen to send them or as its sources have them.
     const RETRIED: [(&str, &str, u32); 23] = [

@@ -1,4 +1,4 @@
-//! The object: one per sandbox id. Owns the container, its records and its alarm.
+//! What an object knows: one per sandbox id. It owns the container, its records and its alarm.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -7,20 +7,17 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::channel::oneshot;
-use futures::future::{LocalBoxFuture, Shared};
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::sandbox::{Event, Receipt};
-use worker::{DurableObject, Env, ObjectNamespace, Request, Response, State, durable_object};
+use worker::{Env, ObjectNamespace, State};
 
 use crate::client::Client;
 use crate::container::Container;
 use crate::error::{Result, internal, unavailable};
-use crate::guard::Live;
-use crate::lifecycle::BUILD_TICK_MS;
-use crate::platform::now;
+use crate::live::Live;
+use crate::platform::{Task, now};
 use crate::records::{Life, Records};
 use crate::settings::Settings;
-use crate::{body, calls};
 
 /// What one object knows. Everything but the rows is a cache: it may be gone at any moment.
 pub(crate) struct Core {
@@ -45,23 +42,15 @@ pub(crate) struct Core {
     pub(crate) verified: Cell<Option<u64>>,
 }
 
-/// Work of this isolate that several callers wait for.
-pub(crate) type Task<T> = Shared<LocalBoxFuture<'static, T>>;
-
-/// The Durable Object class of wrangler.toml.
-#[durable_object(alarm)]
-pub struct Sandbox {
-    core: Rc<Core>,
-}
-
-impl DurableObject for Sandbox {
-    fn new(state: State, env: Env) -> Self {
+impl Core {
+    /// What there is to know of the object of `state` when it begins.
+    pub(crate) fn of(state: State, env: &Env) -> Self {
         // An object that is found by its number, as by another session of `wrangler dev`, has no name.
         let number = || state.id().to_string().chars().take(32).collect();
         let id = state.id().name().unwrap_or_else(number);
-        let settings = Settings::from_env(&env);
+        let settings = Settings::from_env(env);
         let container = settings.as_ref().ok();
-        let core = Core {
+        Self {
             container: container.and_then(|settings| Container::of(&state, settings, &id)),
             records: Records::of(&state),
             settings,
@@ -74,33 +63,9 @@ impl DurableObject for Sandbox {
             scopes: RefCell::default(),
             swept: Cell::default(),
             verified: Cell::default(),
-        };
-        Self {
-            core: Rc::new(core),
         }
     }
 
-    async fn fetch(&self, request: Request) -> worker::Result<Response> {
-        let body = request.inner().body();
-        let answered = match self.core.resume().await {
-            Ok(()) => calls::answer(&self.core, request).await,
-            Err(error) => Err(error),
-        };
-        body::settle(answered, body).await
-    }
-
-    async fn alarm(&self) -> worker::Result<Response> {
-        // First what makes the next tick certain, then what may fail.
-        self.core.arm(BUILD_TICK_MS).await?;
-        self.core
-            .tick()
-            .await
-            .map_err(|error| worker::Error::from(error.to_string()))?;
-        Response::empty()
-    }
-}
-
-impl Core {
     /// The container, or why there cannot be one here.
     pub(crate) fn container(&self) -> Result<&Container> {
         self.container.as_ref().ok_or_else(|| {
@@ -194,4 +159,13 @@ pub(crate) fn interrupted() -> ErrorBody {
     )
     .with(|context| context.retryable = Some(true))
     .suggest("send the request again; it then starts the sandbox anew")
+}
+
+/// The sandbox sleeps, or is on its way to, and the call may not wake it.
+pub(crate) fn asleep(core: &Core) -> ErrorBody {
+    if core.stopping.borrow().is_some() {
+        return interrupted();
+    }
+    ErrorBody::new(ErrorCode::SandboxNotRunning, "the sandbox is not running")
+        .suggest("start a process, a build or a command; this call alone starts nothing")
 }

@@ -9,8 +9,8 @@ use sandbox_protocol::sandbox::ScopeEvent;
 use sandbox_protocol::sse::HEARTBEAT;
 use worker::Response;
 
+use crate::answer;
 use crate::boot;
-use crate::builds::respond;
 use crate::error::Result;
 use crate::follow::heartbeats_until;
 use crate::lifecycle::ScopeView;
@@ -18,7 +18,7 @@ use crate::platform::{self, Refused, Sink, now, random_name};
 use crate::sandbox::Core;
 
 /// How long after the end of its stream a scope destroys the sandbox, in milliseconds.
-const GRACE_MS: i64 = 30_000;
+const GRACE_MS: u64 = 30_000;
 
 /// `POST …/scope`: starts the container and opens the stream.
 pub(crate) async fn open(core: &Rc<Core>) -> Result<Response> {
@@ -31,7 +31,7 @@ pub(crate) async fn open(core: &Rc<Core>) -> Result<Response> {
     let (body, sink) = platform::channel();
     core.state
         .wait_until(hold(Rc::clone(core), id, sink, closed));
-    respond(body, Format::EventStream)
+    answer::stream(body, Format::EventStream)
 }
 
 /// `DELETE …/scope/{scope}`: the caller needs it no longer, and has seen to the sandbox itself. Idempotent.
@@ -76,16 +76,6 @@ async fn write_first(sink: &Sink, id: &str) -> Result<(), Refused> {
 async fn ends(core: &Rc<Core>, id: &str) -> Result<()> {
     core.records.end_scope(id, now().plus_ms(GRACE_MS))?;
     core.settle().await
-}
-
-/// A life is about to begin. A scope that nobody holds belonged to an earlier one: it has nothing left to destroy.
-pub(crate) fn begin_life(core: &Core) -> Result<()> {
-    for scope in core.records.scopes()? {
-        if !core.scopes.borrow().contains_key(&scope.id) {
-            core.records.close_scope(&scope.id)?;
-        }
-    }
-    Ok(())
 }
 
 /// What the scopes ask of the sandbox. One whose stream died with an earlier isolate begins to end now.

@@ -7,6 +7,7 @@ use sandbox_protocol::sandbox::{Ended, Outcome, Receipt, SandboxStatus};
 use sandbox_protocol::signal::Signal;
 
 use crate::error::{Result, internal};
+use crate::lifecycle::IDLE;
 use crate::platform::{now, within};
 use crate::records::{Life, lost};
 use crate::sandbox::Core;
@@ -16,9 +17,6 @@ const TERMINATE_MS: u64 = 15_000;
 
 /// How long the container may take to end, in milliseconds; the alarm goes on after that.
 const DESTROY_MS: u64 = 30_000;
-
-/// Why a sandbox is destroyed that nobody used for long enough.
-pub(crate) const IDLE: &str = "idle";
 
 /// Destroys the sandbox and answers when it is gone. Everyone who asks meanwhile shares one destroy.
 /// Idempotent: without a container it says so.

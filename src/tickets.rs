@@ -16,7 +16,7 @@ use crate::sandbox::Core;
 pub(crate) const HEADER: &str = "Sandbox-Ticket";
 
 /// How long a ticket may wait for its first use, in milliseconds.
-const UNUSED_MS: i64 = 60_000;
+const UNUSED_MS: u64 = 60_000;
 
 /// Whether `text` could be a ticket. What could not stands in for no key; it might not even fit into a header.
 #[cfg(feature = "entry")]

@@ -11,10 +11,16 @@ const DAY_MS: i64 = 86_400_000;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The moment `ms` later (earlier, if negative).
+    /// The moment `ms` later; beyond 292 million years it is for ever.
     #[must_use]
-    pub const fn plus_ms(self, ms: i64) -> Self {
-        Self(self.0.saturating_add(ms))
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(ms))
+    }
+
+    /// The moment `ms` earlier.
+    #[must_use]
+    pub const fn minus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_sub_unsigned(ms))
     }
 
     /// Milliseconds from `earlier` to this moment; 0 if it is not earlier.

@@ -14,7 +14,6 @@
 //! Without a process to ask, the reason is `startFailed` when the container never came up or the process was
 //! refused, `containerDied` when it came up and is gone, `lost` when nobody can tell.
 
-mod live;
 mod outcome;
 mod save;
 mod start;
@@ -32,14 +31,12 @@ use sandbox_protocol::sandbox::Receipt;
 
 use crate::error::{Result, internal};
 use crate::lifecycle::BUILD_TICK_MS;
+use crate::live::{FIRST_SEAT, Live, Presence};
 use crate::platform::{now, random_name};
 use crate::records::BuildRow;
 use crate::sandbox::Core;
 
-use live::Presence;
 use task::Guard;
-
-pub(crate) use live::{FIRST_SEAT, Feeding, Live};
 
 /// Writes the build down, then starts its task. The error is `BUILD_IN_PROGRESS`, or what is wrong with
 /// the request; then nothing was started.

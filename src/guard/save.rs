@@ -11,7 +11,7 @@ use super::outcome::SILENCE_LIMIT_MS;
 use super::task::Guard;
 
 /// How far behind the log the kept one may be, in milliseconds.
-pub(super) const SAVE_EVERY_MS: u64 = 5000;
+const SAVE_EVERY_MS: u64 = 5000;
 
 /// How long a tree has to end when its build is cancelled, in milliseconds.
 const TERMINATE_GRACE_MS: u64 = 3000;

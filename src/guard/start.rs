@@ -11,10 +11,10 @@ use sandbox_protocol::sandbox::SandboxStatus;
 use crate::boot;
 use crate::client::{Client, Failure};
 use crate::error::{Result, internal};
+use crate::live::Command;
 use crate::platform::{now, sleep};
 use crate::records::Life;
 
-use super::live::Command;
 use super::outcome::{Outcome, Seen};
 use super::task::Guard;
 

@@ -8,15 +8,17 @@ use sandbox_protocol::error::ErrorBody;
 use sandbox_protocol::sandbox::Receipt;
 
 use crate::error::{Result, unavailable};
+use crate::live::{Command, Live};
 use crate::platform::{now, sleep};
 use crate::records::BuildRow;
 use crate::sandbox::{Core, interrupted};
 use crate::{boot, teardown};
 
-use super::live::{Command, Live};
 use super::nothing_destroyed;
 use super::outcome::{Outcome, final_status};
-use super::save::SAVE_EVERY_MS;
+
+/// How often a destroy is tried that did not end, in milliseconds.
+const DESTROY_EVERY_MS: u64 = 5000;
 
 /// The owner of one build.
 pub(super) struct Guard {
@@ -110,7 +112,7 @@ impl Guard {
             if receipt.container_destroyed {
                 return receipt;
             }
-            sleep(SAVE_EVERY_MS).await;
+            sleep(DESTROY_EVERY_MS).await;
         }
     }
 

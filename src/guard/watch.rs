@@ -10,24 +10,23 @@ use sandbox_protocol::error::ErrorCode;
 use sandbox_protocol::time::Timestamp;
 
 use crate::client::{Client, Failure};
-use crate::lifecycle::signed;
 use crate::platform::{now, sleep};
 use crate::records::Life;
 use crate::sandbox::Core;
 
-use super::live::{Command, Live};
 use super::outcome::{Outcome, Seen};
 use super::start::ASK_AGAIN_MS;
 use super::task::Guard;
+use crate::live::{Command, Live};
 
 /// How long one wait for the exit is held, in milliseconds.
 const WAIT_MS: u64 = 50_000;
 
 /// How much later than the supervisor the object ends a build that is out of time, in milliseconds.
-const DEADLINE_MARGIN_MS: i64 = 30_000;
+const DEADLINE_MARGIN_MS: u64 = 30_000;
 
 /// How long followers may read on after the exit, in milliseconds; longer if the build has time left.
-const DRAIN_MS: i64 = 60_000;
+const DRAIN_MS: u64 = 60_000;
 
 impl Guard {
     /// Until the build has ended or is to end.
@@ -44,10 +43,13 @@ impl Guard {
         let mut stopped = pin!(client.container.stopped().fuse());
         let deadline = self.deadline();
         let mut late = pin!(sleep(deadline.plus_ms(DEADLINE_MARGIN_MS).since(now())).fuse());
+        let grace_ms = core
+            .settings()
+            .map_or(30_000, |settings| settings.reattach_grace_ms);
         let mut outcome = {
             let mut saved = pin!(self.keep_saving(client).fuse());
             loop {
-                let mut alone = pin!(live.missed_too_long(&core).fuse());
+                let mut alone = pin!(live.missed_too_long(grace_ms).fuse());
                 select_biased! {
                     outcome = exited => break outcome,
                     command = inbox.next() => match command {
@@ -75,9 +77,7 @@ impl Guard {
 
     fn deadline(&self) -> Timestamp {
         let record = &self.row.record;
-        record
-            .started_at
-            .plus_ms(signed(self.row.process.timeout_ms))
+        record.started_at.plus_ms(self.row.process.timeout_ms)
     }
 
     /// Lets those who follow read to the end of the log, which lies in the container.

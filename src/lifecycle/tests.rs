@@ -186,7 +186,7 @@ struct World {
 impl World {
     fn happen(&mut self, event: &Happens) {
         match event {
-            Happens::Passes(ms) => self.now = self.now.plus_ms(super::signed(*ms)),
+            Happens::Passes(ms) => self.now = self.now.plus_ms(*ms),
             Happens::Activity => self.life.last_activity_at = self.now,
             Happens::Started if self.life.status == SandboxStatus::Stopped => {
                 self.life = life(SandboxStatus::Starting, self.now.0);
@@ -324,7 +324,7 @@ proptest! {
                 break;
             }
             let ms = world.look();
-            world.now = world.now.plus_ms(super::signed(ms));
+            world.now = world.now.plus_ms(ms);
         }
         prop_assert!(!world.armed && !world.container, "{:?}", world.life);
         prop_assert_eq!(world.life.status, SandboxStatus::Stopped);

@@ -177,7 +177,7 @@ impl Records {
         if !self.exist()? {
             return Ok(());
         }
-        let then = now().plus_ms(-crate::lifecycle::signed(retention_ms));
+        let then = now().minus_ms(retention_ms);
         self.forget_builds_before(then)?;
         self.forget_processes_before(then)?;
         self.forget_events_before(then)

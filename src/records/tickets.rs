@@ -7,7 +7,7 @@ use super::Records;
 use crate::error::Result;
 
 /// How long a ticket opens its stream again, once it was used: as long as a log can be of interest.
-const REUSE_MS: i64 = 24 * 3_600_000;
+const REUSE_MS: u64 = 24 * 3_600_000;
 
 impl Records {
     /// Remembers a ticket that opens one stream until `open_until`.

@@ -20,7 +20,6 @@ use worker::{
 };
 
 use crate::error::Result;
-use crate::lifecycle::signed;
 use crate::platform::now;
 use crate::settings::Settings;
 
@@ -171,7 +170,7 @@ impl Registry {
     fn forget_old(&self) -> worker::Result<()> {
         let settings = self.settings.as_ref();
         let settings = settings.map_err(|error| worker::Error::from(error.to_string()))?;
-        let then = now().plus_ms(-signed(settings.retention_ms));
+        let then = now().minus_ms(settings.retention_ms);
         self.sql.exec(
             "DELETE FROM announced WHERE presence = ? AND at < ?",
             vec![

@@ -10,9 +10,7 @@ use sandbox_protocol::sandbox::Receipt;
 use sandbox_protocol::time::Timestamp;
 
 use crate::error::Result;
-use crate::lifecycle::signed;
-use crate::platform::{now, sleep};
-use crate::sandbox::{Core, Task};
+use crate::platform::{Task, now, sleep};
 
 /// The seat of the client that asked for the build.
 pub(crate) const FIRST_SEAT: u64 = 0;
@@ -34,7 +32,7 @@ pub(crate) struct Live {
 
 /// Whether somebody is there whose going away counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(crate) enum Presence {
     /// The build goes on without anybody.
     NotNeeded,
     /// The one in this seat.
@@ -46,7 +44,7 @@ pub(super) enum Presence {
 }
 
 /// What wakes the task of a build.
-pub(super) enum Command {
+pub(crate) enum Command {
     /// End it, for this reason.
     Cancel(BuildReason),
     /// Somebody came, left, or was cut off.
@@ -55,7 +53,7 @@ pub(super) enum Command {
 
 impl Live {
     /// A build whose task listens to `commands`, and whose client is where `client` says.
-    pub(super) fn new(
+    pub(crate) fn new(
         id: BuildId,
         commands: mpsc::UnboundedSender<Command>,
         started: Task<Result<()>>,
@@ -74,12 +72,12 @@ impl Live {
     }
 
     /// Whether the client that counts has left.
-    pub(super) fn is_left(&self) -> bool {
+    pub(crate) fn is_left(&self) -> bool {
         *self.client.borrow() == Presence::Left
     }
 
     /// Whether somebody is being fed from the container.
-    pub(super) fn is_feeding(&self) -> bool {
+    pub(crate) fn is_feeding(&self) -> bool {
         self.feeding.get() > 0
     }
 
@@ -133,14 +131,11 @@ impl Live {
         Feeding(Rc::clone(self))
     }
 
-    /// Resolves when the client that is missed has stayed away for too long; never while none is missed.
-    pub(super) async fn missed_too_long(&self, core: &Core) {
-        let grace = core
-            .settings()
-            .map_or(30_000, |settings| settings.reattach_grace_ms);
+    /// Resolves when the client that is missed has stayed away for `grace_ms`; never while none is missed.
+    pub(crate) async fn missed_too_long(&self, grace_ms: u64) {
         let presence = *self.client.borrow();
         match presence {
-            Presence::Vacant(since) => sleep(since.plus_ms(signed(grace)).since(now())).await,
+            Presence::Vacant(since) => sleep(since.plus_ms(grace_ms).since(now())).await,
             Presence::Left => {}
             Presence::NotNeeded | Presence::Seated(_) => futures::future::pending().await,
         }
