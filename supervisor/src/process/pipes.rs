@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::pipe::PipeFlags;
 
 use super::launch::Launch;
-use super::spawn::{Keeper, SpawnError, Spawner, Started};
+use super::report::SpawnError;
+use super::spawn::{Keeper, Spawner, Started};
 
 /// Both ends of them, until the process is started.
 #[derive(Debug)]

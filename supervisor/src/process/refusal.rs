@@ -6,8 +6,7 @@ use rustix::io::Errno;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 
 use super::launch::Launch;
-use super::report::{Failure, Stage};
-use super::spawn::SpawnError;
+use super::report::{Failure, SpawnError, Stage};
 
 /// Why `launch` does not execute: `INVALID_CWD` or `INVALID_COMMAND` where the caller can help it, else
 /// `SPAWN_FAILED`.
@@ -100,8 +99,7 @@ mod tests {
     use sandbox_protocol::process::Limits;
 
     use super::super::launch::Launch;
-    use super::super::report::{Failure, Stage};
-    use super::super::spawn::SpawnError;
+    use super::super::report::{Failure, SpawnError, Stage};
     use super::refusal;
 
     #[test]

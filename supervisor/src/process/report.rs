@@ -29,16 +29,33 @@ pub(super) enum Report {
 
 /// Why nothing executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(super) struct Failure {
     /// What was being done.
     pub stage: Stage,
     /// The kernel's answer.
     pub errno: i32,
 }
 
+/// Why a process does not execute. Nothing is left of it.
+#[derive(Debug)]
+pub(super) enum SpawnError {
+    /// A step before the program failed.
+    Refused(Failure),
+    /// Its shim or the zygote ended before it could tell.
+    Vanished,
+    /// The request could not be made.
+    Io(io::Error),
+}
+
+impl<E: Into<io::Error>> From<E> for SpawnError {
+    fn from(error: E) -> Self {
+        Self::Io(error.into())
+    }
+}
+
 /// The steps from a request to an executing process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     /// Making the shim and the child.
     Fork,
     /// Reading the request.

@@ -11,8 +11,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::RwLock;
 
-use super::report::{Report, Reports};
-use super::spawn::SpawnError;
+use super::report::{Report, Reports, SpawnError};
 use super::zygote::Zygote;
 use super::{fds, procfs};
 

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 
 use super::cgroup::{Abilities, Group, Groups};
 use super::launch::Launch;
-use super::report::{Failure, Report, Reports};
+use super::report::{Report, Reports, SpawnError};
 use super::shims::Shims;
 use super::zygote::Zygote;
 use crate::init::Reaper;
@@ -56,23 +56,6 @@ pub(super) struct Started {
     pub(super) reports: Reports,
     /// Its control group, if it has one.
     pub(super) group: Option<Group>,
-}
-
-/// Why a process does not execute. Nothing is left of it.
-#[derive(Debug)]
-pub enum SpawnError {
-    /// A step before the program failed.
-    Refused(Failure),
-    /// Its shim or the zygote ended before it could tell.
-    Vanished,
-    /// The request could not be made.
-    Io(io::Error),
-}
-
-impl<E: Into<io::Error>> From<E> for SpawnError {
-    fn from(error: E) -> Self {
-        Self::Io(error.into())
-    }
 }
 
 impl Spawner {

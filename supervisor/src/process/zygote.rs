@@ -17,7 +17,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
 
 use super::report::{Failure, Report, Stage};
-use super::{fds, shim, signals};
+use super::shim::{self, exit};
+use super::{fds, signals};
 
 /// How ready what runs here is to be killed when memory runs out; the supervisor keeps its 0.
 const OOM_SCORE: &[u8] = b"500";
@@ -132,11 +133,4 @@ fn close_others(socket: &OwnedFd) {
             eprintln!("supervisor: descriptors {first} to {last} stay open for what runs: {error}");
         }
     }
-}
-
-/// Ends this process without running what the supervisor registered to run at its exit.
-#[expect(unsafe_code, reason = "_exit")]
-pub(super) fn exit(code: i32) -> ! {
-    // SAFETY: has no precondition.
-    unsafe { libc::_exit(code) }
 }
