@@ -12,6 +12,8 @@ const run = promisify(execFile);
 const mandatory = (process.env.ENGINES || "").split(",").filter(Boolean);
 const docker = process.env.WRANGLER_DOCKER_BIN || "docker";
 const report = [];
+// An image from nothing takes ten minutes on two cores; wrangler was once seen to wait for Docker for ever.
+const FIRST_START_MS = 25 * 60_000;
 
 const cargo = (...args) => ["cargo", ...args];
 const denied = ["--locked", "--", "-D", "warnings"];
@@ -127,7 +129,12 @@ async function whyNoDocker() {
       if (output.includes("» serving")) server.stdin.end();
     });
   }
+  const overdue = setTimeout(() => {
+    console.log(`\x1b[1m» it did not serve within ${FIRST_START_MS / 60_000} minutes\x1b[0m`);
+    server.kill("SIGTERM");
+  }, FIRST_START_MS);
   await new Promise((resolve) => server.once("close", resolve));
+  clearTimeout(overdue);
   const unreachable = output.split("\n").find((line) => /no such host|dial tcp|i\/o timeout|failed to resolve source/.test(line));
   return !output.includes("» serving") && unreachable && `no image registry answers (${unreachable.trim()})`;
 }
