@@ -44,7 +44,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::serve::ListenerExt;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -97,7 +97,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Serves the API on `listener` until `shutdown` resolves; then accepts no more, ends every tree within its
 /// grace, and returns when the last answer is out. Processes are started through `zygote`, each in one of
-/// `groups` where there are any.
+/// `groups` where there are any. Without its zygote a supervisor could start nothing any more, so when that is
+/// killed it ends in the same order, with an error: whoever wants the next process gets a new container.
 pub async fn run(
     listener: Listener,
     config: Config,
@@ -105,7 +106,10 @@ pub async fn run(
     groups: Option<Groups>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let spawner = Spawner::new(zygote, Reaper::start()?, groups)?;
+    let begun = Instant::now();
+    let reaper = Reaper::start()?;
+    let zygote_gone = reaper.claim(zygote.pid(), begun);
+    let spawner = Spawner::new(zygote, reaper, groups)?;
     let state = api::State::new(config, spawner)?;
     let app = api::router(state.clone());
     let (stopping, stopped) = oneshot::channel::<()>();
@@ -126,23 +130,26 @@ pub async fn run(
         }
     };
     let mut server = pin!(server);
-    tokio::select! {
+    let reason = tokio::select! {
         result = &mut server => return result,
-        () = shutdown => drop(stopping),
-    }
+        () = shutdown => Ok(()),
+        _ = zygote_gone => Err(io::Error::other("the zygote was killed")),
+    };
+    drop(stopping);
     let mut ending = pin!(state.end());
-    let result = tokio::select! {
+    let early = tokio::select! {
         result = &mut server => Some(result),
         () = &mut ending => None,
     };
-    match result {
+    let result = match early {
         Some(result) => {
             ending.await;
             result
         }
         // One who holds a connection open does not hold up the container.
         None => timeout(LAST_ANSWERS, server).await.unwrap_or(Ok(())),
-    }
+    };
+    reason.and(result)
 }
 
 /// `listener`, whose connections send at once: an event is one small write, and the next may be long in coming.

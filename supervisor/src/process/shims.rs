@@ -38,8 +38,8 @@ impl Shims {
     pub(super) fn new(zygote: Zygote) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&zygote.socket, true)?;
         Ok(Self {
+            zygote: zygote.pid(),
             socket: UnixStream::from_std(zygote.socket.into())?,
-            zygote: zygote.pid,
             owned: Mutex::default(),
             resting: Mutex::default(),
             arriving: RwLock::default(),

@@ -29,7 +29,15 @@ pub struct Zygote {
     /// Where requests are sent.
     pub(super) socket: OwnedFd,
     /// Its process.
-    pub(super) pid: Pid,
+    pid: Pid,
+}
+
+impl Zygote {
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
 }
 
 /// Forks the zygote. To be called while there is one thread.
