@@ -2,12 +2,15 @@
 
 use futures::TryStreamExt;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
-use sandbox_protocol::request::{MAX_DRAINED_BYTES, MAX_JSON_BYTES, parse};
+use sandbox_protocol::request::{
+    MAX_DRAIN_MS, MAX_DRAIN_PAUSE_MS, MAX_DRAINED_BYTES, MAX_JSON_BYTES, parse,
+};
 use serde::de::DeserializeOwned;
 use worker::web_sys::ReadableStream;
-use worker::{Request, Response, ResponseBody};
+use worker::{ByteStream, Request, Response, ResponseBody};
 
 use crate::error::{Result, internal, response};
+use crate::platform::{now, within};
 
 /// The JSON body of `request` as text, with what it says. An empty body says nothing but defaults,
 /// where `T` has them. Errors: 415, 413, and 400 naming the field.
@@ -40,51 +43,44 @@ pub(crate) async fn text(request: &mut Request) -> Result<String> {
     let failed = |error: worker::Error| internal("the body could not be read", error);
     let mut chunks = request.stream().map_err(failed)?;
     let mut bytes = Vec::new();
-    let mut length = 0;
     while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
-        length += chunk.len() as u64;
-        if length <= MAX_JSON_BYTES {
-            bytes.extend(chunk);
-        } else if length > MAX_DRAINED_BYTES {
-            break;
+        bytes.extend(chunk);
+        if bytes.len() as u64 > MAX_JSON_BYTES {
+            drain(&mut chunks).await;
+            return Err(too_large());
         }
-    }
-    if length > MAX_JSON_BYTES {
-        return Err(too_large());
     }
     String::from_utf8(bytes)
         .map_err(|_| ErrorBody::new(ErrorCode::ValidationFailed, "the body is not UTF-8"))
 }
 
-/// What `answered` makes of a request with `body`. A refusal waits until the whole body has come.
+/// What `answered` makes of a request with `body`. A refusal waits for what it left of that, unless somebody else
+/// reads it or has read it.
 pub(crate) async fn settle(
     answered: Result<Response>,
     body: Option<ReadableStream>,
 ) -> worker::Result<Response> {
-    match answered {
-        Ok(answer) => Ok(answer),
-        Err(error) => {
-            drain(body).await;
-            response(&error)
+    let error = match answered {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    if let Some(body) = body.filter(|body| !body.locked()) {
+        let rest = Response::from_body(ResponseBody::Stream(body));
+        if let Ok(mut chunks) = rest.and_then(|mut rest| rest.stream()) {
+            drain(&mut chunks).await;
         }
     }
+    response(&error)
 }
 
-/// Reads what a refusal left of `body`, up to [`MAX_DRAINED_BYTES`], and drops it. What somebody else reads or
-/// has read stays as it is.
-async fn drain(body: Option<ReadableStream>) {
-    let Some(body) = body.filter(|body| !body.locked()) else {
-        return;
-    };
-    let chunks = Response::from_body(ResponseBody::Stream(body));
-    let Ok(mut chunks) = chunks.and_then(|mut response| response.stream()) else {
-        return;
-    };
+/// Reads what is left of a body and drops it, up to [`MAX_DRAINED_BYTES`] and [`MAX_DRAIN_MS`].
+async fn drain(chunks: &mut ByteStream) {
+    let deadline = now().plus_ms(MAX_DRAIN_MS);
     let mut length = 0;
     // A client that breaks off does not wait for the answer.
-    while let Ok(Some(chunk)) = chunks.try_next().await {
+    while let Some(Ok(Some(chunk))) = within(MAX_DRAIN_PAUSE_MS, chunks.try_next()).await {
         length += chunk.len() as u64;
-        if length > MAX_DRAINED_BYTES {
+        if length > MAX_DRAINED_BYTES || now() > deadline {
             return;
         }
     }

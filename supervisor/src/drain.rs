@@ -4,6 +4,7 @@
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -12,11 +13,12 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use sandbox_protocol::request::MAX_DRAINED_BYTES;
+use sandbox_protocol::request::{MAX_DRAIN_MS, MAX_DRAIN_PAUSE_MS, MAX_DRAINED_BYTES};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-/// Lets `next` answer, then reads what it left of the body, up to [`MAX_DRAINED_BYTES`]. A body that is still
-/// being read when the answer begins is the reader's own affair.
+/// Lets `next` answer, then reads what it left of the body, up to [`MAX_DRAINED_BYTES`] and [`MAX_DRAIN_MS`]. A
+/// body that is still being read when the answer begins is the reader's own affair.
 pub(crate) async fn drain(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -32,17 +34,23 @@ pub(crate) async fn drain(request: Request, next: Next) -> Response {
             })
         }))
         .await;
-    if let Ok(mut body) = rest.try_recv() {
-        let mut length = 0;
-        // A client that breaks off does not wait for the answer.
-        while let Some(Ok(frame)) = body.frame().await {
-            length += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
-            if length > MAX_DRAINED_BYTES {
-                break;
-            }
-        }
+    if let Ok(body) = rest.try_recv() {
+        // Overdue or not, there is an answer.
+        let _ = timeout(Duration::from_millis(MAX_DRAIN_MS), drop_rest(body)).await;
     }
     response
+}
+
+async fn drop_rest(mut body: Body) {
+    let pause = Duration::from_millis(MAX_DRAIN_PAUSE_MS);
+    let mut length = 0;
+    // A client that breaks off does not wait for the answer.
+    while let Ok(Some(Ok(frame))) = timeout(pause, body.frame()).await {
+        length += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+        if length > MAX_DRAINED_BYTES {
+            return;
+        }
+    }
 }
 
 /// A body that comes back if it is dropped before its end.

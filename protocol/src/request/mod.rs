@@ -15,6 +15,12 @@ pub const MAX_JSON_BYTES: u64 = 1 << 20;
 /// bytes is reset, and its other end may never get to read why. What is longer is cut off.
 pub const MAX_DRAINED_BYTES: u64 = 100 << 20;
 
+/// For how long it is read, in milliseconds.
+pub const MAX_DRAIN_MS: u64 = 30_000;
+
+/// How long it may pause meanwhile, in milliseconds: who sends as things happen is answered before all have.
+pub const MAX_DRAIN_PAUSE_MS: u64 = 1000;
+
 /// Reads `T` from `deserializer`. The error is `VALIDATION_FAILED` with the field's path in the message
 /// and in the context.
 pub fn parse<'de, T, D>(deserializer: D) -> Result<T, ErrorBody>

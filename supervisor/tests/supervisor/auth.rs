@@ -169,3 +169,15 @@ async fn who_asks_before_an_upload_is_refused_without_it() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
+
+#[tokio::test]
+async fn who_sends_as_things_happen_is_refused_before_all_have() {
+    let supervisor = Supervisor::start();
+    let mut stream = UnixStream::connect(supervisor.socket()).await.unwrap();
+    let head = "POST /processes/none/stdin HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n";
+    let begun = format!("{head}authorization: Bearer {TOKEN}\r\n\r\n4\r\nline\r\n");
+    stream.write_all(begun.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}
