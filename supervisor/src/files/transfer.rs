@@ -19,10 +19,6 @@ const PIECES: usize = 8;
 /// How large a piece is made, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// How much of a body is read and thrown away when the work failed early, so that a client that writes first
-/// and reads then gets to see why. Beyond it the connection is cut.
-const DISCARD_BYTES: usize = 64 << 20;
-
 /// A piece of a body; without `End` the body broke.
 enum Piece {
     Data(Bytes),
@@ -57,21 +53,22 @@ pub(super) fn upload(body: Body) -> (impl Future<Output = Result<(), Error>>, Up
     (feed(body, sender), upload)
 }
 
+/// Ends early where the work does; whoever waits for the answer drains the rest.
 async fn feed(mut body: Body, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
-    let mut discarded = 0;
-    while let Some(frame) = body.frame().await {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = pieces.closed() => return Ok(()),
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| Error::BodyBroken {
             detail: error.to_string(),
         })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        let length = data.len();
-        if pieces.send(Piece::Data(data)).await.is_err() {
-            discarded += length;
-            if discarded > DISCARD_BYTES {
-                return Ok(());
-            }
+        if let Ok(data) = frame.into_data()
+            && pieces.send(Piece::Data(data)).await.is_err()
+        {
+            return Ok(());
         }
     }
     // A reader that stopped before the end has its reasons, and says them.

@@ -16,6 +16,10 @@ use super::signals;
 /// Where programs are looked for in an environment without `PATH`.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
+/// How ready a child is to be killed when memory runs out: before the supervisor, the zygote and the shims, which
+/// keep their 0, so that what keeps order is the last to go.
+const OOM_SCORE: &[u8] = b"500";
+
 /// What a child has to do, in the memory that it shares with the shim until it executes.
 ///
 /// All that the child needs is made beforehand: what it allocated would stay with the shim.
@@ -168,6 +172,7 @@ fn attempt(errand: &Errand<'_>) -> Result<Never, Failure> {
         Ok(()) | Err(Errno::NOTTY) => {}
         Err(error) => return Err(Failure::new(Stage::Session, error)),
     }
+    volunteer_for_the_oom_killer();
     if let Some((uid, gid, groups)) = errand.identity {
         rustix::thread::set_thread_groups(groups).map_err(at(Stage::Identity))?;
         rustix::thread::set_thread_res_gid(*gid, *gid, *gid).map_err(at(Stage::Identity))?;
@@ -184,4 +189,11 @@ fn enter_group(group: &OwnedFd) -> Result<(), Errno> {
     let members = rustix::fs::openat(group, "cgroup.procs", flags, Mode::empty())?;
     rustix::io::write(members, b"0")?;
     Ok(())
+}
+
+/// Refused where `/proc` is missing or we are not root; then all are equal before the OOM killer.
+fn volunteer_for_the_oom_killer() {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open("/proc/self/oom_score_adj", flags, Mode::empty());
+    let _ = file.and_then(|file| rustix::io::write(file, OOM_SCORE));
 }

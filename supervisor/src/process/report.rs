@@ -166,7 +166,8 @@ impl Reports {
         &self.socket
     }
 
-    /// The next message; `None` when the shim is gone. Cancel safe.
+    /// The next message; `None` when the shim is gone, `ConnectionReset` when it has gone without reading what it was
+    /// asked. Cancel safe.
     pub(super) async fn next(&mut self) -> io::Result<Option<Report>> {
         if self.read == self.filled {
             self.socket.readable().await?;
@@ -176,8 +177,6 @@ impl Reports {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Box::pin(self.next()).await;
                 }
-                // It went with a request that it had not read.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Err(error) => return Err(error),
             }
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use rustix::process::Pid;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -56,14 +56,17 @@ impl Shims {
             let Some((shim, mut reports)) = self.resting().pop() else {
                 return Ok(None);
             };
-            // One that was killed meanwhile takes no request. One that took it may have begun with it, so what
-            // becomes of that is told and not tried anew.
+            // One that was killed meanwhile takes no request, or goes without having read it.
             if ask(reports.socket(), request).await.is_ok() {
-                if let Ok(Some(Report::Shim(_))) = reports.next().await {
-                    return Ok(Some((shim, reports)));
+                match reports.next().await {
+                    Ok(Some(Report::Shim(_))) => return Ok(Some((shim, reports))),
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                    // It may have begun, so what becomes of that is told and not tried anew.
+                    _ => {
+                        self.disown(shim);
+                        return Err(SpawnError::Vanished);
+                    }
                 }
-                self.disown(shim);
-                return Err(SpawnError::Vanished);
             }
             self.disown(shim);
         }
@@ -85,8 +88,14 @@ impl Shims {
         ask(&self.socket, &[its.as_fd()]).await?;
         drop(its);
         let asked = ask(reports.socket(), request).await;
+        if asked.is_err() {
+            // It would wait for a request for ever, and we for what it says.
+            rustix::net::shutdown(reports.socket(), Shutdown::Write)?;
+        }
         match (reports.next().await?, asked) {
             (Some(Report::Shim(shim)), _) => {
+                // One that rested under this number is gone, or the number would not be free.
+                self.resting().retain(|(other, _)| *other != shim);
                 self.own(shim);
                 Ok((shim, reports))
             }

@@ -118,7 +118,10 @@ impl Tree {
 
     /// Everyone alive in it, the root first if it lives. Blocks for the reading of `/proc`.
     pub(super) fn members(&self) -> Vec<(Pid, Stat)> {
-        let progress = self.progress();
+        self.members_at(self.progress())
+    }
+
+    fn members_at(&self, progress: Progress) -> Vec<(Pid, Stat)> {
         if progress.empty {
             return Vec::new();
         }
@@ -138,9 +141,11 @@ impl Tree {
 
     /// The same, for whoever means them harm. Blocks while a process is starting, where the shim is gone.
     pub(super) fn targets(&self) -> Vec<(Pid, Stat)> {
-        let lost = self.progress().lost;
-        let _guard = lost.then(|| self.0.spawner.shims().nobody_arrives());
-        self.members()
+        let progress = self.progress();
+        let _guard = progress
+            .lost
+            .then(|| self.0.spawner.shims().nobody_arrives());
+        self.members_at(progress)
     }
 
     /// How many live besides the root. Blocks for the reading of `/proc`.

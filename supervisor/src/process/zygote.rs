@@ -4,9 +4,6 @@
 //! held by a thread that does not exist, and its memory is too small to be dear to copy. It makes each shim
 //! the child of the supervisor, not its own (`CLONE_PARENT`), keeps no state and waits for nothing but the
 //! next request: the socket of a shim that is to be. It dies with the supervisor.
-//!
-//! Whoever it forks inherits its score before the OOM killer: the supervisor keeps its own, which makes it the last
-//! to go, and of all others the largest goes first, which a zygote and a shim never are.
 
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
@@ -19,9 +16,6 @@ use rustix::process::{Pid, Signal};
 use super::report::{Failure, Report, Stage};
 use super::shim::{self, exit};
 use super::{fds, signals};
-
-/// How ready what runs here is to be killed when memory runs out; the supervisor keeps its 0.
-const OOM_SCORE: &[u8] = b"500";
 
 /// The supervisor's end of the zygote.
 #[derive(Debug)]
@@ -85,7 +79,6 @@ fn serve(socket: OwnedFd, supervisor: Pid) -> ! {
     }
     signals::default_dispositions();
     close_others(&socket);
-    volunteer_for_the_oom_killer();
     loop {
         let shim = match fds::receive(&socket) {
             Ok(Some(mut descriptors)) => descriptors.pop().unwrap_or_else(|| exit(1)),
@@ -104,13 +97,6 @@ fn serve(socket: OwnedFd, supervisor: Pid) -> ! {
             }
         }
     }
-}
-
-/// Refused where `/proc` is missing; then all are equal before the OOM killer.
-fn volunteer_for_the_oom_killer() {
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open("/proc/self/oom_score_adj", flags, Mode::empty());
-    let _ = file.and_then(|file| rustix::io::write(file, OOM_SCORE));
 }
 
 /// Forks a process whose parent is ours; `true` in the new one.
