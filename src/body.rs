@@ -3,7 +3,7 @@
 use futures::TryStreamExt;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::request::{
-    MAX_DRAIN_MS, MAX_DRAIN_PAUSE_MS, MAX_DRAINED_BYTES, MAX_JSON_BYTES, parse,
+    MAX_DRAIN_MS, MAX_DRAIN_PAUSE_MS, MAX_DRAINED_BYTES, MAX_JSON_BYTES, parse_json,
 };
 use serde::de::DeserializeOwned;
 use worker::web_sys::ReadableStream;
@@ -17,7 +17,7 @@ use crate::platform::{now, within};
 pub(crate) async fn json<T: DeserializeOwned>(request: &mut Request) -> Result<(String, T)> {
     let text = text(request).await?;
     let said = if text.trim().is_empty() { "{}" } else { &text };
-    let value = parse(&mut serde_json::Deserializer::from_str(said))?;
+    let value = parse_json(said.as_bytes())?;
     Ok((text, value))
 }
 
@@ -46,7 +46,7 @@ pub(crate) async fn text(request: &mut Request) -> Result<String> {
     while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
         bytes.extend(chunk);
         if bytes.len() as u64 > MAX_JSON_BYTES {
-            drain(&mut chunks).await;
+            drain(&mut chunks, MAX_DRAINED_BYTES).await;
             return Err(too_large());
         }
     }
@@ -67,20 +67,30 @@ pub(crate) async fn settle(
     if let Some(body) = body.filter(|body| !body.locked()) {
         let rest = Response::from_body(ResponseBody::Stream(body));
         if let Ok(mut chunks) = rest.and_then(|mut rest| rest.stream()) {
-            drain(&mut chunks).await;
+            drain(&mut chunks, drained_bytes(error.code)).await;
         }
     }
     response(&error)
 }
 
-/// Reads what is left of a body and drops it, up to [`MAX_DRAINED_BYTES`] and [`MAX_DRAIN_MS`].
-async fn drain(chunks: &mut ByteStream) {
+/// How much is read of a body that was refused with `code`: little for those who may not call at all.
+fn drained_bytes(code: ErrorCode) -> u64 {
+    match code {
+        ErrorCode::Unauthorized | ErrorCode::OriginNotAllowed | ErrorCode::ApiKeyMissing => {
+            MAX_JSON_BYTES
+        }
+        _ => MAX_DRAINED_BYTES,
+    }
+}
+
+/// Reads what is left of a body and drops it, up to `max_bytes` and [`MAX_DRAIN_MS`].
+async fn drain(chunks: &mut ByteStream, max_bytes: u64) {
     let deadline = now().plus_ms(MAX_DRAIN_MS);
     let mut length = 0;
     // A client that breaks off does not wait for the answer.
     while let Some(Ok(Some(chunk))) = within(MAX_DRAIN_PAUSE_MS, chunks.try_next()).await {
         length += chunk.len() as u64;
-        if length > MAX_DRAINED_BYTES || now() > deadline {
+        if length > max_bytes || now() > deadline {
             return;
         }
     }

@@ -156,7 +156,10 @@ async fn climb(
     }
     let startup = Startup {
         token: life.token.clone(),
-        env: BTreeMap::new(),
+        env: BTreeMap::from([(
+            "SANDBOX_HEARTBEAT".to_owned(),
+            format!("{}ms", core.settings()?.heartbeat_ms),
+        )]),
         enable_internet: options.enable_internet,
     };
     container.start(&startup).await.map_err(told)?;

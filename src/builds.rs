@@ -7,18 +7,18 @@ use sandbox_protocol::cursor::Cursor;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::id::BuildId;
 use sandbox_protocol::log::{Format, From, LogQuery, LogRequest, Selection};
-use sandbox_protocol::request::parse;
 use sandbox_protocol::routes::BUILD_ID_HEADER;
 use worker::{Request, Response};
 
 use crate::answer::{self, json, made, nothing, prefers};
-use crate::error::{Result, internal};
+use crate::error::Result;
 use crate::follow::{Follow, heartbeats_until};
 use crate::guard::{self, closing_cursor, present};
 use crate::kept_log::KeptLog;
 use crate::live::{FIRST_SEAT, Live};
-use crate::pass::pass;
+use crate::pass::{pass_as, passed_query, with_query};
 use crate::platform::{self, Sink};
+use crate::query::query_of;
 use crate::records::BuildRow;
 use crate::sandbox::Core;
 use crate::{body, error};
@@ -96,9 +96,18 @@ fn stream(
     request: LogRequest,
     seat: Option<u64>,
 ) -> Result<Response> {
+    stream_of(core, live(core, build), build, request, seat)
+}
+
+fn stream_of(
+    core: &Rc<Core>,
+    live: Option<Rc<Live>>,
+    build: &BuildId,
+    request: LogRequest,
+    seat: Option<u64>,
+) -> Result<Response> {
     let (body, sink) = platform::channel();
     let format = request.format;
-    let live = live(core, build);
     let follow = Follow {
         feeding: live.as_ref().map(Live::feed),
         live,
@@ -157,9 +166,9 @@ fn live(core: &Core, id: &BuildId) -> Option<Rc<Live>> {
 }
 
 /// `GET …/builds/{build}/logs`.
-pub(crate) async fn logs(core: &Rc<Core>, id: &BuildId, request: Request) -> Result<Response> {
+pub(crate) async fn logs(core: &Rc<Core>, id: &BuildId, request: &Request) -> Result<Response> {
     let row = find(core, id)?;
-    let asked = log_request(&request)?;
+    let asked = log_request(request)?;
     if let (From::After(cursor), Some(saved)) = (&asked.from, &row.saved) {
         check_log(cursor, saved)?;
     }
@@ -187,32 +196,28 @@ pub(crate) async fn logs(core: &Rc<Core>, id: &BuildId, request: Request) -> Res
 async fn snapshot(
     core: &Rc<Core>,
     id: &BuildId,
-    request: Request,
+    request: &Request,
     asked: LogRequest,
 ) -> Result<Response> {
     let Some(life) = core.running_life().await? else {
-        return stream(core, id, asked, None);
+        // Its container is not there yet, or not any more: what is kept is all there is.
+        return stream_of(core, None, id, asked, None);
     };
     // The supervisor knows the build's log under the name of its process.
-    let failed = |error: worker::Error| internal("the call could not be passed on", error);
-    let url = request.url().map_err(failed)?;
-    let path = url.path().replacen("/builds/", "/processes/", 1);
-    let mut url = url.clone();
-    url.set_path(&path);
-    let mut init = worker::RequestInit::new();
-    init.with_headers(request.headers().clone());
-    let renamed = Request::new_with_init(url.as_str(), &init).map_err(failed)?;
-    pass(core, &life, renamed, None).await
+    let path = format!("/processes/{id}/logs");
+    let query = passed_query(request)?;
+    pass_as(
+        core,
+        &life,
+        request,
+        &with_query(&path, query.as_deref()),
+        None,
+    )
+    .await
 }
 
 fn log_request(request: &Request) -> Result<LogRequest> {
-    let url = request
-        .url()
-        .map_err(|error| internal("the URL could not be read", error))?;
-    let pairs = url
-        .query_pairs()
-        .map(|(name, value)| (name.into_owned(), value.into_owned().into()));
-    let query: LogQuery = parse(serde_json::Value::Object(pairs.collect()))?;
+    let query: LogQuery = query_of(request)?;
     let header = |name: &str| request.headers().get(name).ok().flatten();
     query.validate(
         header("Last-Event-ID").as_deref(),

@@ -7,6 +7,7 @@ use sandbox_protocol::exec::ExecRequest;
 use sandbox_protocol::process::{KillAllReceipt, KillRequest, ProcessRequest};
 use sandbox_protocol::ready::ConditionRequest;
 use sandbox_protocol::sandbox::{EventList, Running};
+use sandbox_protocol::terminal::TerminalQuery;
 use worker::wasm_bindgen::JsValue;
 use worker::{Request, Response};
 
@@ -14,6 +15,7 @@ use crate::answer::{json, nothing, prefers};
 use crate::error::{Result, unavailable};
 use crate::guard::present;
 use crate::pass::{active, pass, start_and_pass, start_process};
+use crate::query::query_of;
 use crate::records::Life;
 use crate::router::{Call, Route, route};
 use crate::sandbox::{Core, asleep};
@@ -48,16 +50,16 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
         Call::ListBuilds => builds::list(core),
         Call::GetBuild(id) => json(&present(&builds::find(core, &id)?)),
         Call::CancelBuild(id) => builds::cancel(core, &id).await,
-        Call::BuildLogs(id) => builds::logs(core, &id, request).await,
+        Call::BuildLogs(id) => builds::logs(core, &id, &request).await,
         Call::StartProcess => {
             let (text, process) = body::json::<ProcessRequest>(&mut request).await?;
             process.validate()?;
-            start_process(core, request, text).await
+            start_process(core, &request, text).await
         }
         Call::Exec => {
             let (text, exec) = body::json::<ExecRequest>(&mut request).await?;
             exec.validate()?;
-            start_and_pass(core, request, Some(text.into())).await
+            start_and_pass(core, &request, Some(text.into())).await
         }
         Call::WriteFile | Call::Hydrate => {
             let stream = request.inner().body().map(JsValue::from);
@@ -69,27 +71,27 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
                     "the body is empty; send a tar archive",
                 ));
             }
-            start_and_pass(core, request, stream).await
+            start_and_pass(core, &request, stream).await
         }
         Call::KillAll => match core.running_life().await? {
-            Some(life) => active(core, &life, request, None).await,
+            Some(life) => active(core, &life, &request, None).await,
             None => json(&KillAllReceipt::default()),
         },
         Call::Kill(_) => {
             let (text, kill) = body::json::<KillRequest>(&mut request).await?;
             kill.validate()?;
-            kept::or_pass(core, &call, request, given(text)).await
+            kept::or_pass(core, &call, &request, given(text)).await
         }
         Call::Wait(_) => {
             let (text, wait) = body::json::<ConditionRequest>(&mut request).await?;
             wait.validate_wait()?;
-            kept::or_pass(core, &call, request, given(text)).await
+            kept::or_pass(core, &call, &request, given(text)).await
         }
         Call::ListProcesses
         | Call::GetProcess(_)
         | Call::ForgetProcess(_)
         | Call::ProcessLogs(_)
-        | Call::Stats(_) => kept::or_pass(core, &call, request, None).await,
+        | Call::Stats(_) => kept::or_pass(core, &call, &request, None).await,
         Call::OpenScope => scope::open(core).await,
         Call::CloseScope(id) => {
             scope::close(core, id.as_str())?;
@@ -98,18 +100,20 @@ pub(crate) async fn answer(core: &Rc<Core>, mut request: Request) -> Result<Resp
         Call::Stdin(_) => {
             let stream = request.inner().body().map(JsValue::from);
             let life = awake(core).await?;
-            active(core, &life, request, stream).await
+            active(core, &life, &request, stream).await
         }
         Call::ReadFile | Call::DeleteFile | Call::Persist => {
             let life = awake(core).await?;
-            pass(core, &life, request, None).await
+            pass(core, &life, &request, None).await
         }
         Call::Limits => match core.running_life().await? {
-            Some(life) => pass(core, &life, request, None).await,
+            Some(life) => pass(core, &life, &request, None).await,
             None => json(&last_limits(core)?),
         },
         Call::Pty => {
             relay::check_upgrade(&request)?;
+            let query: TerminalQuery = query_of(&request)?;
+            query.validate()?;
             relay::whole(core, request).await
         }
         Call::Port(_) => relay::whole(core, request).await,

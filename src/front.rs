@@ -63,7 +63,14 @@ async fn admit(
             return preflight();
         }
     }
-    let route = route(&request.inner().method(), url.path())?;
+    let route = match route(&request.inner().method(), url.path()) {
+        Ok(route) => route,
+        // Only who may call is told what there is.
+        Err(error) => {
+            gate.map_err(Clone::clone)?.check_key(caller)?;
+            return Err(error);
+        }
+    };
     if route == Route::Health {
         return json(&ServiceHealth {
             ok: true,

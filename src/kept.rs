@@ -4,41 +4,56 @@ use std::rc::Rc;
 
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::id::ProcessId;
-use sandbox_protocol::process::{KillReceipt, Process, ProcessList, ProcessStatus, Stats};
+use sandbox_protocol::log::LogQuery;
+use sandbox_protocol::process::{KillReceipt, Process, ProcessList, ProcessQuery, Stats};
 use sandbox_protocol::ready::{Condition, ConditionRequest, Met};
-use sandbox_protocol::request::{invalid, parse};
+use sandbox_protocol::request::parse_json;
 use worker::wasm_bindgen::JsValue;
 use worker::{Request, Response};
 
 use crate::answer::json;
 use crate::builds;
-use crate::error::{Result, internal};
-use crate::pass::{active, pass};
+use crate::error::Result;
+use crate::pass::pass;
+use crate::query::query_of;
 use crate::router::Call;
 use crate::sandbox::{Core, asleep};
 
-/// Passes the call to the supervisor while there is one that knows the process; else answers from the
-/// records.
+/// Passes the call to the supervisor while there is one; answers from the records what it does not know, or where
+/// there is none.
 pub(crate) async fn or_pass(
     core: &Rc<Core>,
     call: &Call,
-    request: Request,
+    request: &Request,
     body: Option<JsValue>,
 ) -> Result<Response> {
-    let life = core.running_life().await?;
-    let known_here = match (process_of(call), &life) {
-        (Some(id), Some(life)) => !is_of_earlier_life(core, id, life.generation)?,
-        (None, Some(_)) => true,
-        (_, None) => false,
+    let Some(life) = core.running_life().await? else {
+        return kept(core, call, request, body).await;
     };
-    match life {
-        Some(life) if known_here => match call {
-            Call::ListProcesses | Call::GetProcess(_) | Call::Stats(_) => {
-                pass(core, &life, request, body).await
-            }
-            _ => active(core, &life, request, body).await,
-        },
-        _ => kept(core, call, request, body).await,
+    if is_activity(call, request) {
+        core.touch()?;
+    }
+    let answer = pass(core, &life, request, body.clone()).await?;
+    let Some(id) = process_of(call) else {
+        return Ok(answer);
+    };
+    // A container before this one had it.
+    if answer.status_code() == 404 && core.records.process(id.as_str())?.is_some() {
+        return kept(core, call, request, body).await;
+    }
+    if matches!(call, Call::ForgetProcess(_)) && answer.status_code() < 300 {
+        core.records.forget_process(id.as_str())?;
+    }
+    Ok(answer)
+}
+
+/// Whether the call counts as activity; to look is none, but to follow is.
+fn is_activity(call: &Call, request: &Request) -> bool {
+    match call {
+        Call::ListProcesses | Call::GetProcess(_) | Call::Stats(_) => false,
+        // What is wrong with the query is for the supervisor to say.
+        Call::ProcessLogs(_) => query_of::<LogQuery>(request).is_ok_and(|query| query.follows()),
+        _ => true,
     }
 }
 
@@ -54,21 +69,15 @@ fn process_of(call: &Call) -> Option<&ProcessId> {
     }
 }
 
-/// Whether the records hold `id` from a container before this one. The supervisor knows what is newer.
-fn is_of_earlier_life(core: &Core, id: &ProcessId, generation: u64) -> Result<bool> {
-    let kept = core.records.process_generation(id.as_str())?;
-    Ok(kept.is_some_and(|kept| kept < generation))
-}
-
 async fn kept(
     core: &Rc<Core>,
     call: &Call,
-    request: Request,
+    request: &Request,
     body: Option<JsValue>,
 ) -> Result<Response> {
     match call {
         Call::GetProcess(id) => json(&find(core, id)?),
-        Call::ListProcesses => list(core, &request),
+        Call::ListProcesses => list(core, request),
         Call::Stats(id) => {
             find(core, id)?;
             json(&Stats {
@@ -110,19 +119,8 @@ fn find(core: &Core, id: &ProcessId) -> Result<Process> {
 }
 
 fn list(core: &Core, request: &Request) -> Result<Response> {
-    let url = request
-        .url()
-        .map_err(|error| internal("the URL could not be read", error))?;
-    let wanted = url.query_pairs().find(|(name, _)| name == "status");
-    let wanted = match &wanted {
-        None => None,
-        Some((_, text)) => Some(ProcessStatus::from_wire(text).ok_or_else(|| {
-            invalid(
-                "status",
-                "expected starting, running, completed, failed, killed or error",
-            )
-        })?),
-    };
+    let query: ProcessQuery = query_of(request)?;
+    let wanted = query.wanted()?;
     let mut processes = core.records.processes()?;
     processes.retain(|process| wanted.is_none_or(|wanted| process.status == wanted));
     json(&ProcessList { processes })
@@ -141,7 +139,7 @@ fn nothing_killed(process: Process) -> KillReceipt {
 /// An exit that is on record is met; nothing else can be.
 fn wait(core: &Core, process: &Process, body: Option<JsValue>) -> Result<Response> {
     let text = body.and_then(|body| body.as_string()).unwrap_or_default();
-    let request: ConditionRequest = parse(&mut serde_json::Deserializer::from_str(&text))?;
+    let request: ConditionRequest = parse_json(text.as_bytes())?;
     match (request.validate_wait()?.0, process.reason) {
         (Condition::Exit, Some(reason)) => json(&Met::Exit {
             exit_code: process.exit_code,

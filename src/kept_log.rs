@@ -84,8 +84,15 @@ impl<'a> KeptLog<'a> {
                 }
                 Ok(cursor.position)
             }
+            From::Tail(0) => Ok(self.end()),
             From::Tail(lines) => self.tail(*lines, request.stream).await,
         }
+    }
+
+    /// Where the newest that is kept ends.
+    fn end(&self) -> Position {
+        let last = self.pieces.last();
+        last.map_or(Position::START, |piece| piece.to.position)
     }
 
     /// Where the last `lines` lines of the selected streams begin.

@@ -54,6 +54,7 @@ mod object;
 mod options;
 mod pass;
 mod platform;
+mod query;
 mod records;
 mod refusal;
 mod registry;

@@ -14,11 +14,12 @@ use crate::tickets;
 
 /// What is between two hops and must not reach the third: the connection's own, which the platform sets anew,
 /// and what tells who the caller is.
-const KEPT_BACK: [&str; 15] = [
+const KEPT_BACK: [&str; 16] = [
     "authorization",
     "connection",
     "content-length",
     "cookie",
+    "expect",
     "host",
     "keep-alive",
     "proxy-authorization",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorBody, ErrorCode};
+use crate::time::Timestamp;
 
 /// The port on which the supervisor listens in its container.
 pub const SUPERVISOR_PORT: u16 = 9711;
@@ -59,6 +60,22 @@ pub fn service_port(text: &str) -> Result<u16, ErrorBody> {
 pub struct Health {
     /// The supervisor's boot; another one means another container.
     pub boot_id: String,
+}
+
+/// Where the supervisor tells which calls keep its sandbox awake.
+pub const ACTIVITY: &str = "/activity";
+
+/// What the supervisor's `GET /activity` answers: of the calls that count as activity, from their first byte to the
+/// last of their answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Activity {
+    /// When the newest began of those that are still being answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_since: Option<Timestamp>,
+    /// When the last one ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -37,9 +37,11 @@ impl Size {
 #[serde(default)]
 pub struct TerminalQuery {
     /// Columns; 80 by default.
-    pub cols: Option<u16>,
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<u16>"))]
+    pub cols: Option<String>,
     /// Rows; 24 by default.
-    pub rows: Option<u16>,
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<u16>"))]
+    pub rows: Option<String>,
     /// The program, by name or path; `bash` by default.
     pub shell: Option<String>,
     /// The name of the terminal's process, which others join and which outlives its sockets.
@@ -60,16 +62,15 @@ pub struct TerminalSpec {
 impl TerminalQuery {
     /// Checks it. The error names the parameter.
     pub fn validate(self) -> Result<TerminalSpec, ErrorBody> {
-        let size = Size {
-            cols: self.cols.unwrap_or(Size::DEFAULT.cols),
-            rows: self.rows.unwrap_or(Size::DEFAULT.rows),
+        let count = |name, given: Option<&str>, default| match given.map(str::parse) {
+            None => Ok(default),
+            Some(Ok(count @ 1..)) => Ok(count),
+            Some(_) => Err(invalid(name, "expected a number from 1 to 65535")),
         };
-        if size.cols == 0 {
-            return Err(invalid("cols", "at least 1"));
-        }
-        if size.rows == 0 {
-            return Err(invalid("rows", "at least 1"));
-        }
+        let size = Size {
+            cols: count("cols", self.cols.as_deref(), Size::DEFAULT.cols)?,
+            rows: count("rows", self.rows.as_deref(), Size::DEFAULT.rows)?,
+        };
         let shell = self.shell.unwrap_or_else(|| "bash".to_owned());
         if shell.is_empty() || shell.contains('\0') {
             return Err(invalid("shell", "is a program, by name or path"));
@@ -146,14 +147,14 @@ mod tests {
             (
                 "cols",
                 TerminalQuery {
-                    cols: Some(0),
+                    cols: Some("0".to_owned()),
                     ..query()
                 },
             ),
             (
                 "rows",
                 TerminalQuery {
-                    rows: Some(0),
+                    rows: Some("70000".to_owned()),
                     ..query()
                 },
             ),

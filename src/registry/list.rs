@@ -1,13 +1,15 @@
 //! `GET /v1/sandbox`: what sleeps from the shards, what is awake from the sandboxes.
 
 use futures::future::join_all;
-use sandbox_protocol::request::{invalid, parse};
+use sandbox_protocol::error::{ErrorBody, ErrorCode};
+use sandbox_protocol::request::invalid;
 use sandbox_protocol::sandbox::{
     MAX_PAGE, PAGE, Sandbox, SandboxList, SandboxQuery, SandboxStatus,
 };
-use worker::{Env, Method, Request, RequestInit, Response, ResponseBuilder, Url};
+use worker::{Env, Method, Request, RequestInit, Response, Url};
 
 use super::{Announcement, BINDING, Page, Presence, SHARDS, shard_name};
+use crate::answer::json;
 use crate::error::{Result, internal};
 use crate::platform::{now, within};
 
@@ -23,17 +25,19 @@ pub(crate) async fn list<F>(
 where
     F: Future<Output = Result<Sandbox>>,
 {
-    let pairs = url
-        .query_pairs()
-        .map(|(name, value)| (name.into_owned(), value.into_owned().into()));
-    let query: SandboxQuery = parse(serde_json::Value::Object(pairs.collect()))?;
+    let query: SandboxQuery = crate::query::read(url)?;
     let limit = match query.limit.as_deref().map(str::parse) {
         None => PAGE,
         Some(Ok(limit)) if (1..=MAX_PAGE).contains(&limit) => limit,
         Some(_) => return Err(invalid("limit", &format!("between 1 and {MAX_PAGE}"))),
     };
     let from = query.cursor.as_deref().map_or(Some((0, "")), read_cursor);
-    let from = from.ok_or_else(|| invalid("cursor", "expected a `cursor` as it came"))?;
+    let from = from.ok_or_else(|| {
+        ErrorBody::new(
+            ErrorCode::InvalidCursor,
+            "the cursor cannot be read; pass back a `cursor` as it came",
+        )
+    })?;
     let presence = query.status.map(|status| match status {
         SandboxStatus::Stopped => Presence::Asleep,
         _ => Presence::Awake,
@@ -43,9 +47,7 @@ where
         .map_err(|error| internal("the registry could not be asked", error))?;
     let mut sandboxes = join_all(known.into_iter().map(|said| state(said, &state_of))).await;
     sandboxes.retain(|sandbox| query.status.is_none_or(|status| sandbox.status == status));
-    ResponseBuilder::new()
-        .from_json(&SandboxList { sandboxes, cursor })
-        .map_err(|error| internal("the answer could not be made", error))
+    json(&SandboxList { sandboxes, cursor })
 }
 
 /// At most `limit` of what the shards know, after `from`, and where the next page begins if there may be one.

@@ -17,7 +17,7 @@ use sandbox_protocol::request::{MAX_DRAIN_MS, MAX_DRAIN_PAUSE_MS, MAX_DRAINED_BY
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Lets `next` answer, then reads what it left of the body, up to [`MAX_DRAINED_BYTES`] and [`MAX_DRAIN_MS`]. A
+/// Lets `next` answer, then, if that is a refusal, reads what it left of the body, up to [`MAX_DRAINED_BYTES`] and [`MAX_DRAIN_MS`]. A
 /// body that is still being read when the answer begins is the reader's own affair.
 pub(crate) async fn drain(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
@@ -34,7 +34,8 @@ pub(crate) async fn drain(request: Request, next: Next) -> Response {
             })
         }))
         .await;
-    if let Ok(body) = rest.try_recv() {
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    if refused && let Ok(body) = rest.try_recv() {
         // Overdue or not, there is an answer.
         let _ = timeout(Duration::from_millis(MAX_DRAIN_MS), drop_rest(body)).await;
     }

@@ -4,7 +4,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use sandbox_protocol::request::{MAX_JSON_BYTES, parse};
+use sandbox_protocol::request::{MAX_JSON_BYTES, parse_json};
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
@@ -22,7 +22,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         check_media_type(request.headers())?;
-        read_json(&read(request).await?).map(Self)
+        Ok(Self(parse_json(&read(request).await?)?))
     }
 }
 
@@ -36,7 +36,7 @@ impl<T: DeserializeOwned + Default, S: Sync> FromRequest<S> for BodyOrDefault<T>
             return Ok(Self(T::default()));
         }
         media_type?;
-        read_json(&bytes).map(Self)
+        Ok(Self(parse_json(&bytes)?))
     }
 }
 
@@ -68,15 +68,4 @@ async fn read(request: Request) -> Result<Bytes, Error> {
                 detail: error.to_string(),
             }
         })
-}
-
-fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = parse(&mut json)?;
-    // A second value after the first is malformed JSON too.
-    json.end().map_err(|error| Error::Parameter {
-        name: "body",
-        rule: error.to_string(),
-    })?;
-    Ok(value)
 }

@@ -90,7 +90,13 @@ async fn sandboxes_are_listed_by_page_and_by_status() {
         .map(|(id, status)| (id.clone(), status.as_str()))
         .collect();
     assert_eq!(found, expected);
-    for bad in ["limit=0", "limit=x", "cursor=99.a", "status=new", "other=1"] {
+    for bad in [
+        "limit=0",
+        "limit=x",
+        "limit=1&limit=2",
+        "status=new",
+        "other=1",
+    ] {
         assert_eq!(
             dev.get(&format!("/v1/sandbox?{bad}")).send().await.status(),
             400,

@@ -225,3 +225,76 @@ async fn options_and_records_survive_a_restart_of_everything() {
     let said = within(Duration::from_mins(1), "the next container", said.json()).await;
     assert_eq!(said["stdout"], "kept\n", "{said}");
 }
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn a_process_that_was_forgotten_stays_so_when_its_container_is_gone() {
+    let sandbox = Dev::shared().sandbox();
+    for id in ["kept", "forgotten"] {
+        sandbox
+            .start_process(&json!({"command": "true", "id": id}))
+            .await;
+    }
+    let forgotten = sandbox.delete("processes/forgotten").send().await;
+    assert_eq!(forgotten.status(), 200);
+    assert_eq!(sandbox.delete("").send().await.status(), 204);
+    let list = sandbox.get("processes").send().await.json().await;
+    let ids: Vec<&Value> = list["processes"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|process| &process["id"])
+        .collect();
+    assert_eq!(ids, [&json!("kept")]);
+    let answer = sandbox.get("processes/forgotten").send().await;
+    assert_eq!(answer.status(), 404);
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn a_name_of_an_earlier_container_is_at_once_that_of_the_present_process() {
+    let sandbox = Dev::shared().sandbox();
+    for id in ["again", "earlier"] {
+        sandbox
+            .start_process(&json!({"command": "echo first", "id": id, "ready": {"exit": true}}))
+            .await;
+    }
+    assert_eq!(sandbox.delete("").send().await.status(), 204);
+    // It never becomes ready: the answer of its start is a refusal, and it runs.
+    let unready = json!({"command": "sleep 1000", "id": "again", "ready": {"log": "never"}, "readyTimeoutMs": 500});
+    let answer = sandbox.post("processes").json(&unready).send().await;
+    assert_eq!(answer.status(), 408, "{}", answer.text().await);
+    let process = sandbox.get("processes/again").send().await.json().await;
+    assert_eq!(process["status"], "running", "{process}");
+    let earlier = sandbox.get("processes/earlier").send().await.json().await;
+    assert_eq!(
+        earlier["status"], "completed",
+        "of the container before: {earlier}"
+    );
+    let kill = sandbox.post("processes/again/kill").json(&json!({}));
+    let receipt = kill.send().await.json().await;
+    assert_eq!(
+        receipt["signalled"].as_array().map(Vec::len),
+        Some(1),
+        "{receipt}"
+    );
+    let kill = sandbox.post("processes/earlier/kill").json(&json!({}));
+    let receipt = kill.send().await.json().await;
+    assert_eq!(receipt["signalled"], json!([]), "{receipt}");
+    assert_eq!(sandbox.delete("").send().await.status(), 204);
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn the_tail_of_a_kept_log_is_as_long_as_is_asked_for() {
+    let sandbox = Dev::shared().sandbox();
+    let (build, events) = sandbox
+        .start_build(&json!({"command": "printf 'a\nb\nc'"}))
+        .await;
+    events.rest().await;
+    for (lines, wanted) in [(0, ""), (1, "c"), (2, "b\nc"), (9, "a\nb\nc")] {
+        let tail = sandbox.get(&format!("builds/{build}/logs?tail={lines}"));
+        let tail = tail.header("Accept", "text/plain").send().await;
+        assert_eq!(tail.text().await, wanted, "{lines}");
+    }
+}

@@ -134,6 +134,27 @@ async fn a_body_of_the_wrong_kind_is_refused_and_starts_nothing() {
     let answer = sandbox.post("hydrate").send().await;
     is_refused(answer, 400, "VALIDATION_FAILED", "an empty archive").await;
 
+    for path in ["builds", "processes", "exec"] {
+        let answer = sandbox
+            .post(path)
+            .header("Content-Type", "application/json");
+        let answer = answer.body(r#"{"command":"true"} x"#).send().await;
+        is_refused(answer, 400, "VALIDATION_FAILED", "more than a value").await;
+    }
+    for query in ["cols=0", "rows=many", "session=a%20b"] {
+        let terminal = sandbox.get(&format!("pty?{query}"));
+        let terminal = terminal
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let refused = is_refused(terminal.send().await, 400, "VALIDATION_FAILED", query).await;
+        assert_eq!(
+            refused["context"]["field"].as_str(),
+            query.split('=').next()
+        );
+    }
+
     nothing_was_started(&sandbox).await;
 }
 
@@ -286,6 +307,10 @@ async fn with_a_key_only_its_holder_is_served_and_an_allowed_page_may_read_even_
         .send()
         .await;
     is_refused(wrong, 401, "UNAUTHORIZED", "a wrong key").await;
+    for path in ["/nope", "/v1/sandbox/UPPER", &sandbox.path("nope")] {
+        let answer = dev.get(path).send().await;
+        is_refused(answer, 401, "UNAUTHORIZED", "whatever there is").await;
+    }
     let right = sandbox
         .get("")
         .header("Authorization", "Bearer a key of the test")

@@ -33,3 +33,21 @@ async fn a_variable_that_breaks_its_rule_is_named_in_every_answer() {
     }
     assert!(sandbox.remains().is_empty(), "something was started");
 }
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn the_heartbeat_is_that_of_the_deployment_also_for_what_the_container_sends() {
+    let dev = Dev::start(&Setup {
+        vars: &[("SANDBOX_HEARTBEAT", "1s")],
+        ..Setup::DEFAULT
+    });
+    let sandbox = dev.sandbox();
+    sandbox
+        .start_process(&json!({"command": "sleep 4", "id": "quiet"}))
+        .await;
+    let log = sandbox.get("processes/quiet/logs?follow=true").send().await;
+    let text = log.text().await;
+    assert!(text.matches(": heartbeat\n\n").count() >= 2, "{text}");
+    assert!(text.contains(r#""type":"exit""#), "{text}");
+    assert_eq!(sandbox.delete("").send().await.status(), 204);
+}

@@ -59,6 +59,12 @@ pub struct LogRequest {
 }
 
 impl LogQuery {
+    /// Whether it asks to go on after what is there; `false` for what cannot be read.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        flag("follow", self.follow.as_deref()).unwrap_or_default()
+    }
+
     /// Checks the query. `Last-Event-ID` outranks `since`, which outranks `tail`. The error is
     /// `VALIDATION_FAILED` naming the parameter, or `INVALID_CURSOR`.
     pub fn validate(
@@ -67,9 +73,11 @@ impl LogQuery {
         accept: Option<&str>,
     ) -> Result<LogRequest, ErrorBody> {
         let follow = flag("follow", self.follow.as_deref())?;
+        // An empty one is what a client sends that has none yet.
+        let given = |id: &&str| !id.is_empty();
         let since = last_event_id
-            .filter(|id| !id.is_empty())
-            .or(self.since.as_deref());
+            .filter(given)
+            .or(self.since.as_deref().filter(given));
         let from = match (since, self.tail.as_deref()) {
             (Some(cursor), _) => From::After(Cursor::parse(cursor).ok_or_else(|| {
                 ErrorBody::new(

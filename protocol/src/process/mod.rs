@@ -24,6 +24,8 @@ pub use stdin::{Stdin, StdinQuery, StdinReceipt};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::ErrorBody;
+use crate::request::invalid;
 use crate::signal::Signal;
 use crate::time::Timestamp;
 
@@ -90,4 +92,19 @@ pub struct ProcessQuery {
     /// `true`: with what each tree has used.
     #[cfg_attr(feature = "openapi", schemars(with = "Option<bool>"))]
     pub stats: Option<String>,
+}
+
+impl ProcessQuery {
+    /// The status that is asked for. The error names the parameter.
+    pub fn wanted(&self) -> Result<Option<ProcessStatus>, ErrorBody> {
+        let wanted = self.status.as_deref().map(|text| {
+            ProcessStatus::from_wire(text).ok_or_else(|| {
+                invalid(
+                    "status",
+                    "is starting, running, completed, failed, killed or error",
+                )
+            })
+        });
+        wanted.transpose()
+    }
 }

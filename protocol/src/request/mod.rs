@@ -39,6 +39,31 @@ where
     })
 }
 
+/// Reads `T` from the whole of `json`: a second value after the first is malformed too. The error is that of
+/// [`parse`].
+pub fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ErrorBody> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = parse(&mut deserializer)?;
+    let end = deserializer.end();
+    end.map_err(|error| invalid("body", &error.to_string()))?;
+    Ok(value)
+}
+
+/// Reads `T`, all of whose fields are text, from the decoded pairs of a query. The error is that of [`parse`], also
+/// for a parameter that is given twice.
+pub fn parse_query<T: DeserializeOwned>(
+    pairs: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, ErrorBody> {
+    let mut query = serde_json::Map::new();
+    for (name, value) in pairs {
+        if query.contains_key(&name) {
+            return Err(invalid(&name, "is given more than once"));
+        }
+        query.insert(name, value.into());
+    }
+    parse(serde_json::Value::Object(query))
+}
+
 /// `VALIDATION_FAILED` for `field`, with the rule that it breaks.
 #[must_use]
 pub fn invalid(field: &str, rule: &str) -> ErrorBody {

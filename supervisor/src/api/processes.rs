@@ -12,7 +12,7 @@ use sandbox_protocol::id::{PROCESS_ID_RULE, ProcessId};
 use sandbox_protocol::log::flag;
 use sandbox_protocol::process::{
     KillAllReceipt, KillReceipt, KillRequest, Process, ProcessList, ProcessQuery, ProcessRequest,
-    ProcessStatus, Stats, StdinQuery, StdinReceipt,
+    Stats, StdinQuery, StdinReceipt,
 };
 
 use super::query::Query;
@@ -65,7 +65,7 @@ async fn list(
     Shared(state): Shared<State>,
     Query(query): Query<ProcessQuery>,
 ) -> Result<Json<ProcessList>, Error> {
-    let wanted = query.status.as_deref().map(status).transpose()?;
+    let wanted = query.wanted()?;
     let with_stats = flag("stats", query.stats.as_deref())?;
     let mut processes = Vec::new();
     for process in state.table.list() {
@@ -79,13 +79,6 @@ async fn list(
         processes.push(view);
     }
     Ok(Json(ProcessList { processes }))
-}
-
-fn status(text: &str) -> Result<ProcessStatus, Error> {
-    ProcessStatus::from_wire(text).ok_or_else(|| Error::Parameter {
-        name: "status",
-        rule: "is starting, running, completed, failed, killed or error".to_owned(),
-    })
 }
 
 async fn look(

@@ -2,6 +2,7 @@
 
 use axum::extract::{FromRequestParts, Query as Parsed};
 use axum::http::request::Parts;
+use sandbox_protocol::request::parse_query;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
@@ -14,12 +15,11 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        match Parsed::try_from_uri(&parts.uri) {
-            Ok(Parsed(query)) => Ok(Self(query)),
-            Err(error) => Err(Error::Parameter {
-                name: "query",
-                rule: error.body_text(),
-            }),
-        }
+        let pairs = Parsed::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let Parsed(pairs) = pairs.map_err(|error| Error::Parameter {
+            name: "query",
+            rule: error.body_text(),
+        })?;
+        Ok(Self(parse_query(pairs)?))
     }
 }

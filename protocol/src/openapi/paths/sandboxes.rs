@@ -34,6 +34,7 @@ fn whole(schemas: &mut Schemas) -> Vec<Operation> {
         Operation::new("get", ALL, "listSandboxes", "Those that run or have a record")
             .parameters(schemas.query::<SandboxQuery>())
             .json("200", "A page of them.", &schemas.answer::<SandboxList>())
+            .fails(&[ErrorCode::InvalidCursor])
             .fails(REACHES),
         Operation::new("get", ONE, "getSandbox", "Its state; looking writes nothing")
             .json("200", "As of now; an id that was never used is `stopped`.", &sandbox)
