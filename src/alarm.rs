@@ -3,17 +3,23 @@
 use std::rc::Rc;
 
 use sandbox_protocol::build::BuildReason;
+use sandbox_protocol::process::Process;
+use sandbox_protocol::routes::Activity;
 use sandbox_protocol::sandbox::{Receipt, SandboxStatus};
 use sandbox_protocol::time::Timestamp;
 
 use crate::error::{Result, internal};
 use crate::lifecycle::{self, BuildView, Decision};
 use crate::platform::now;
+use crate::records::Life;
 use crate::sandbox::Core;
 use crate::{guard, scope, teardown};
 
 /// How soon to look again at what has just changed, in milliseconds.
 const AGAIN_MS: u64 = 1000;
+
+/// How long a supervisor may take to tell what runs, in milliseconds.
+const ASK_MS: u64 = 5000;
 
 impl Core {
     /// Takes up what an earlier isolate left undone. Cheap when there is nothing.
@@ -121,6 +127,31 @@ impl Core {
         }
     }
 
+    /// What runs in `life`, if its supervisor says.
+    async fn ask_what_runs(&self, life: &Life) -> Option<Told> {
+        let client = self.client(life).ok()?;
+        Some(Told {
+            processes: client.processes(ASK_MS).await.ok()?,
+            activity: client.activity(ASK_MS).await.ok()?,
+        })
+    }
+
+    /// Keeps what is told of processes that run, and of those that were on record as running, and when anything ran
+    /// last.
+    fn keep_told(&self, life: &mut Life, told: &Told, ceiling_ms: u64) -> Result<()> {
+        let open = self.records.open_processes(life.generation)?;
+        let mut news = told.processes.clone();
+        news.retain(|process| !process.status.is_final() || open.contains(&process.id));
+        self.records.keep_processes(life.generation, &news)?;
+        let pinned = lifecycle::pins(&told.running_since(), now(), ceiling_ms);
+        let busy_at = if pinned { Some(now()) } else { told.ended_at() };
+        if busy_at > life.last_busy_at {
+            life.last_busy_at = busy_at;
+            self.records.set_life(life)?;
+        }
+        Ok(())
+    }
+
     async fn look(self: &Rc<Self>) -> Result<Decision> {
         let mut life = self.records.life()?;
         let build = match (self.live.borrow().is_some(), self.records.live_build()?) {
@@ -129,9 +160,9 @@ impl Core {
             (false, None) => BuildView::None,
         };
         let container_running = self.container_running().await?;
-        let processes = match &life {
+        let told = match &life {
             Some(life) if life.status == SandboxStatus::Running && container_running => {
-                self.running_processes(life).await
+                self.ask_what_runs(life).await
             }
             _ => None,
         };
@@ -139,20 +170,14 @@ impl Core {
             // It went on while the engine and the supervisor were asked: what they said is of no life now.
             return Ok(Decision::Watch(AGAIN_MS));
         }
-        if let (Some(life), Some(processes)) = (&life, &processes) {
-            self.records.keep_processes(life.generation, processes)?;
-        }
         let ceiling_ms = self.settings()?.max_keep_alive_ms;
-        let running_since: Option<Vec<Timestamp>> =
-            processes.map(|processes| processes.iter().map(|process| process.start_time).collect());
-        if let Some(life) = &mut life
-            && running_since
-                .as_ref()
-                .is_some_and(|running| lifecycle::pins(running, now(), ceiling_ms))
-        {
-            life.last_busy_at = Some(now());
-            self.records.set_life(life)?;
+        if let Some(life) = &mut life {
+            life.last_activity_at = self.last_activity(life);
+            if let Some(told) = &told {
+                self.keep_told(life, told, ceiling_ms)?;
+            }
         }
+        let running_since = told.map(|told| told.running_since());
         Ok(lifecycle::decide(&lifecycle::View {
             now: now(),
             life: life.as_ref(),
@@ -164,5 +189,29 @@ impl Core {
             scope: scope::look(self)?,
             running_since: running_since.as_deref(),
         }))
+    }
+}
+
+/// What a supervisor tells of its sandbox.
+struct Told {
+    processes: Vec<Process>,
+    activity: Activity,
+}
+
+impl Told {
+    /// Since when each process runs, and the newest call that is still being answered.
+    fn running_since(&self) -> Vec<Timestamp> {
+        let running = self
+            .processes
+            .iter()
+            .filter(|process| !process.status.is_final());
+        let started = running.map(|process| process.start_time);
+        started.chain(self.activity.open_since).collect()
+    }
+
+    /// When the last process or call ended.
+    fn ended_at(&self) -> Option<Timestamp> {
+        let ended = self.processes.iter().filter_map(|process| process.end_time);
+        ended.chain(self.activity.ended_at).max()
     }
 }

@@ -4,7 +4,9 @@ use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::log::{From, LogRequest, Selection};
 use sandbox_protocol::process::{Environment, KillAllReceipt, KillReceipt, Process, ProcessList};
 use sandbox_protocol::ready::Met;
-use sandbox_protocol::routes::{ENVIRONMENT, HEALTH, Health, KEPT, KEPT_END, KEPT_FROM, KEPT_TO};
+use sandbox_protocol::routes::{
+    ACTIVITY, Activity, ENVIRONMENT, HEALTH, Health, KEPT, KEPT_END, KEPT_FROM, KEPT_TO,
+};
 use serde::de::DeserializeOwned;
 use worker::wasm_bindgen::JsValue;
 use worker::{Headers, Method, Response};
@@ -89,6 +91,11 @@ impl Client<'_> {
     pub(crate) async fn processes(&self, limit_ms: u64) -> Result<Vec<Process>, Failure> {
         let list: ProcessList = self.ask(Method::Get, "/processes", None, limit_ms).await?;
         Ok(list.processes)
+    }
+
+    /// Which calls keep the sandbox awake.
+    pub(crate) async fn activity(&self, limit_ms: u64) -> Result<Activity, Failure> {
+        self.ask(Method::Get, ACTIVITY, None, limit_ms).await
     }
 
     /// One process.

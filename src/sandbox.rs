@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use sandbox_protocol::sandbox::{Event, Receipt};
+use sandbox_protocol::time::Timestamp;
 use worker::{Env, ObjectNamespace, State};
 
 use crate::client::Client;
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) scopes: RefCell<HashMap<String, oneshot::Sender<()>>>,
     /// Whether this isolate has forgotten what was too old when it began.
     pub(crate) swept: Cell<bool>,
+    /// The last activity that this isolate knows of; the row follows it.
+    pub(crate) touched: Cell<Option<Timestamp>>,
     /// The generation whose supervisor this isolate has seen answer with its boot.
     pub(crate) verified: Cell<Option<u64>>,
 }
@@ -62,6 +65,7 @@ impl Core {
             registry: env.durable_object(crate::registry::BINDING).ok(),
             scopes: RefCell::default(),
             swept: Cell::default(),
+            touched: Cell::default(),
             verified: Cell::default(),
         }
     }

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use sandbox_protocol::process::Process;
 use sandbox_protocol::sandbox::{KeepAlive, Sandbox as View, SandboxStatus};
+use sandbox_protocol::time::Timestamp;
 
 use crate::client::Failure;
 use crate::error::{Result, unavailable};
@@ -22,14 +22,6 @@ impl Core {
         running
             .unwrap_or_else(|| Err("no answer in 10 s".into()))
             .map_err(|error| unavailable("engine", format!("the engine does not answer: {error}")))
-    }
-
-    /// The processes that run, if the supervisor says.
-    pub(crate) async fn running_processes(&self, life: &Life) -> Option<Vec<Process>> {
-        let client = self.client(life).ok()?;
-        let mut processes = client.processes(5000).await.ok()?;
-        processes.retain(|process| !process.status.is_final());
-        Some(processes)
     }
 
     /// The life whose supervisor can be asked now; never starts a container. A container that is gone,
@@ -69,6 +61,7 @@ impl Core {
 
     /// Notes activity. Written at most every 5 s: what a crash can lose shortens an idle time by that.
     pub(crate) fn touch(&self) -> Result<()> {
+        self.touched.set(Some(now()));
         if let Some(mut life) = self.records.life()?
             && now().since(life.last_activity_at) >= 5000
         {
@@ -78,14 +71,23 @@ impl Core {
         Ok(())
     }
 
+    /// The last activity in `life`.
+    pub(crate) fn last_activity(&self, life: &Life) -> Timestamp {
+        let touched = self.touched.get();
+        touched.map_or(life.last_activity_at, |at| at.max(life.last_activity_at))
+    }
+
     /// The sandbox as every route tells of it. Looking writes nothing.
     pub(crate) async fn view(self: &Rc<Self>) -> Result<View> {
         let running = self.running_life().await?;
-        let processes = match &running {
-            Some(life) => self.running_processes(life).await,
-            None => None,
-        };
-        let running = processes.map_or(0, |running| running.len());
+        let mut processes = Vec::new();
+        if let Some(life) = &running {
+            // One that does not answer now has none to tell of.
+            let told = self.client(life)?.processes(5000).await;
+            processes = told.unwrap_or_default();
+        }
+        processes.retain(|process| !process.status.is_final());
+        let running = processes.len();
         let build = self.records.live_build()?;
         let mut view = self.on_record()?;
         view.keep_alive = view.keep_alive.filter(|lease| lease.expires_at > now());
@@ -101,7 +103,7 @@ impl Core {
         let status = life
             .as_ref()
             .map_or(SandboxStatus::Stopped, |life| life.status);
-        let last_activity_at = life.as_ref().map(|life| life.last_activity_at);
+        let last_activity_at = life.as_ref().map(|life| self.last_activity(life));
         let up = life.filter(|_| status != SandboxStatus::Stopped);
         let lease = up.as_ref().and_then(|life| life.lease_until);
         Ok(View {

@@ -73,6 +73,7 @@ async fn take_down(core: &Rc<Core>, why: &str, receipt: &mut Receipt) -> Result<
     let answered = life.status == SandboxStatus::Running;
     life.status = SandboxStatus::Stopping;
     life.lease_until = None;
+    life.last_activity_at = core.last_activity(&life);
     core.records.set_life(&life)?;
     core.event(life.generation, "stopping", Some(why.to_owned()))?;
     let armed = core.arm(crate::lifecycle::BUILD_TICK_MS).await;

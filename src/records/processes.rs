@@ -1,5 +1,7 @@
 //! What is remembered of processes: while they run, the last that was told of them; afterwards how they ended.
 
+use std::collections::HashSet;
+
 use sandbox_protocol::process::{ExitReason, Process};
 use sandbox_protocol::time::Timestamp;
 
@@ -38,13 +40,14 @@ impl Records {
         Ok(rows.into_iter().next())
     }
 
-    /// The life of the container that a kept process belongs to.
-    pub(crate) fn process_generation(&self, id: &str) -> Result<Option<u64>> {
-        self.rows(
-            "SELECT CAST(generation AS TEXT) FROM processes WHERE id = ?",
-            vec![id.into()],
-        )
-        .map(|rows| rows.into_iter().next())
+    /// The ids of those of the life `generation` that have not ended, as far as is known.
+    pub(crate) fn open_processes(&self, generation: u64) -> Result<HashSet<String>> {
+        let rows: Vec<Process> = self.rows(
+            "SELECT row FROM processes WHERE generation = ?",
+            vec![integer(generation)],
+        )?;
+        let open = rows.into_iter().filter(|row| !row.status.is_final());
+        Ok(open.map(|row| row.id).collect())
     }
 
     pub(crate) fn forget_process(&self, id: &str) -> Result<()> {

@@ -16,11 +16,13 @@ use sandbox_protocol::error::{ErrorBody, ErrorCode};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::task::AbortHandle;
 
+use crate::activity::Open;
 use crate::error::Error;
 
 /// Headers that are about one connection and mean nothing on the next, besides those that `Connection` names.
-const OF_A_HOP: [HeaderName; 8] = [
+const OF_A_HOP: [HeaderName; 9] = [
     header::CONNECTION,
+    header::EXPECT,
     HeaderName::from_static("keep-alive"),
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -43,6 +45,8 @@ pub(crate) async fn forward(
     let connection = tokio::spawn(connection.with_upgrades());
     let line = Line(connection.abort_handle());
     *request.uri_mut() = uri;
+    // An upgraded connection is a call that has not ended.
+    let open = request.extensions().get::<Open>().cloned();
     let upgrade = request.headers().get(header::UPGRADE).cloned();
     let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     remove_hop(request.headers_mut());
@@ -56,7 +60,11 @@ pub(crate) async fn forward(
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let (Some(client), Some(protocol)) = (client, protocol) {
             switch_to(answer.headers_mut(), protocol);
-            tokio::spawn(splice(client, hyper::upgrade::on(&mut answer), line));
+            let server = hyper::upgrade::on(&mut answer);
+            tokio::spawn(async move {
+                splice(client, server, line).await;
+                drop(open);
+            });
         }
         return Ok(answer.map(|_| Body::empty()));
     }

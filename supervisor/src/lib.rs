@@ -21,6 +21,7 @@
 //! - handles are cheap clones, tasks own resources, nothing polls.
 
 pub mod account;
+pub mod activity;
 pub mod api;
 pub mod archive;
 pub mod boot;
@@ -131,6 +132,8 @@ pub async fn run(
     };
     let mut server = pin!(server);
     let reason = tokio::select! {
+        // A signal to the whole group stops both.
+        biased;
         result = &mut server => return result,
         () = shutdown => Ok(()),
         _ = zygote_gone => Err(io::Error::other("the zygote was killed")),

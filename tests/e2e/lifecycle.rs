@@ -66,6 +66,54 @@ async fn a_lease_and_a_process_keep_a_sandbox_across_an_eviction_and_no_longer()
 
 #[tokio::test]
 #[ignore = "starts wrangler dev: run by make test"]
+async fn a_command_keeps_its_sandbox_until_it_has_answered_and_no_longer() {
+    let dev = Dev::shared();
+    let (collected, streamed) = (dev.sandbox(), dev.sandbox());
+    for sandbox in [&collected, &streamed] {
+        let options = json!({"sleepAfter": "2s"});
+        let answer = sandbox.patch("").json(&options).send().await;
+        assert_eq!(answer.status(), 200);
+    }
+    let command = json!({"command": "sleep 9; echo still there"});
+    let exec = |sandbox: &Sandbox<'_>, accept: &str| {
+        let call = sandbox.post("exec").header("Accept", accept);
+        call.json(&command).send()
+    };
+    let (whole, events) = tokio::join!(
+        async { exec(&collected, "application/json").await.json().await },
+        async { exec(&streamed, "text/event-stream").await.text().await },
+    );
+    assert_eq!(whole["stdout"], "still there\n", "{whole}");
+    assert!(events.contains(r#"{"exit_code":0}"#), "{events}");
+    for sandbox in [&collected, &streamed] {
+        is_gone(sandbox, Duration::from_secs(25)).await;
+        assert_eq!(sandbox.destroys().await, 1);
+    }
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
+async fn activity_is_seen_at_once_and_looking_is_none() {
+    let sandbox = Dev::shared().sandbox();
+    let started = json!({"command": "echo out; sleep 1000", "id": "a"});
+    sandbox.start_process(&started).await;
+    let active = async || state(&sandbox).await["lastActivityAt"].clone();
+    let before = active().await;
+    sandbox.get("processes/a/logs").send().await.json().await;
+    sandbox.get("processes").send().await.json().await;
+    assert_eq!(active().await, before, "looking is none");
+    let exec = sandbox.post("exec").header("Accept", "application/json");
+    exec.json(&json!({"command": "true"}))
+        .send()
+        .await
+        .json()
+        .await;
+    assert!(active().await.as_str() > before.as_str(), "a command is");
+    assert_eq!(sandbox.delete("").send().await.status(), 204);
+}
+
+#[tokio::test]
+#[ignore = "starts wrangler dev: run by make test"]
 async fn options_lease_and_processes_survive_the_death_of_workerd() {
     let dev = Dev::start(&Setup::DEFAULT);
     let sandbox = dev.sandbox();

@@ -23,6 +23,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
+use crate::activity::{Calls, count};
 use crate::boot::BootId;
 use crate::config::Config;
 use crate::drain::drain;
@@ -51,6 +52,8 @@ pub struct State {
     pub store: Store,
     /// The workspace.
     pub files: Files,
+    /// What keeps the sandbox awake.
+    pub calls: Calls,
 }
 
 impl State {
@@ -72,6 +75,7 @@ impl State {
             store,
             variables,
             config,
+            calls: Calls::default(),
         })
     }
 
@@ -106,6 +110,7 @@ pub fn router(state: State) -> Router {
     // so that `Allow` is already set when a 405 passes.
     Router::new()
         .fallback_service(routes)
+        .layer(middleware::from_fn_with_state(state.calls.clone(), count))
         .layer(middleware::from_fn_with_state(state, guard))
         .layer(middleware::from_fn(drain))
 }

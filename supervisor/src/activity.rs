@@ -1,0 +1,179 @@
+//! The calls that keep a sandbox awake: each counts from when it comes until its answer is out, however long that
+//! takes. A command that runs for an hour, or a client that follows, is one such call.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use sandbox_protocol::routes::{Activity, ENVIRONMENT};
+use sandbox_protocol::time::Timestamp;
+
+use crate::logs::now;
+
+/// The calls that are being answered. A cheap clone.
+#[derive(Clone, Debug, Default)]
+pub struct Calls(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// When each began, with a number that makes it another than the others.
+    open: BTreeSet<(Timestamp, u64)>,
+    begun: u64,
+    ended_at: Option<Timestamp>,
+}
+
+/// A call that is being answered; it ends when the last of these is dropped. A cheap clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    _call: Arc<Call>,
+}
+
+#[derive(Debug)]
+struct Call {
+    calls: Calls,
+    key: (Timestamp, u64),
+}
+
+impl Calls {
+    /// What there is to tell of them.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        let inner = self.lock();
+        Activity {
+            open_since: inner.open.last().map(|(since, _)| *since),
+            ended_at: inner.ended_at,
+        }
+    }
+
+    fn open(&self) -> Open {
+        let mut inner = self.lock();
+        inner.begun += 1;
+        let key = (now(), inner.begun);
+        inner.open.insert(key);
+        let calls = self.clone();
+        Open {
+            _call: Arc::new(Call { calls, key }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let mut inner = self.calls.lock();
+        inner.open.remove(&self.key);
+        inner.ended_at = Some(now());
+    }
+}
+
+/// Counts `request` where it counts as activity. What goes on after the answer, an upgraded connection, finds the
+/// [`Open`] among the request's extensions and keeps it.
+pub(crate) async fn count(
+    State(calls): State<Calls>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if !counts(&request) {
+        return next.run(request).await;
+    }
+    let open = calls.open();
+    request.extensions_mut().insert(open.clone());
+    let response = next.run(request).await;
+    response.map(|body| Body::new(Counted { body, _open: open }))
+}
+
+/// To look is no activity: a state, a list, a snapshot of a log, what the object asks for itself. To follow is one,
+/// and so is what moves a file or reaches a service.
+fn counts(request: &Request) -> bool {
+    let uri = request.uri();
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return uri.path() != ENVIRONMENT;
+    }
+    let asks_to_follow = || {
+        let pairs = uri.query().unwrap_or_default().split('&');
+        pairs
+            .into_iter()
+            .any(|pair| matches!(pair, "follow" | "follow=" | "follow=true" | "follow=1"))
+    };
+    ["/file/", "/ports/", "/pty"]
+        .iter()
+        .any(|start| uri.path().starts_with(start))
+        || uri.path().ends_with("/logs") && asks_to_follow()
+}
+
+/// An answer's body, which is a call's until it has ended.
+struct Counted {
+    body: Body,
+    _open: Open,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+
+    use super::{Calls, counts};
+
+    #[test]
+    fn to_look_is_no_activity_and_to_follow_is() {
+        for (method, uri, wanted) in [
+            ("GET", "/processes", false),
+            ("GET", "/processes/a/logs", false),
+            ("GET", "/processes/a/logs?tail=1&follow=false", false),
+            ("GET", "/processes/a/logs?tail=1&follow=true", true),
+            ("GET", "/processes/a/kept?since=x", false),
+            ("PUT", "/environment", false),
+            ("POST", "/exec", true),
+            ("GET", "/file/workspace/a", true),
+            ("GET", "/files/workspace", false),
+            ("GET", "/ports/80/logs", true),
+        ] {
+            let request = Request::builder().method(method).uri(uri);
+            let request = request.body(Body::empty()).unwrap();
+            assert_eq!(counts(&request), wanted, "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn a_call_counts_until_the_last_hold_on_it_is_gone() {
+        let calls = Calls::default();
+        assert_eq!(calls.activity().open_since, None);
+        let (first, second) = (calls.open(), calls.open());
+        let held = first.clone();
+        drop((first, second));
+        assert!(calls.activity().open_since.is_some());
+        drop(held);
+        let activity = calls.activity();
+        assert!(activity.open_since.is_none() && activity.ended_at.is_some());
+    }
+}
