@@ -15,6 +15,7 @@ use crate::answer::{json, nothing, prefers};
 use crate::error::{Result, unavailable};
 use crate::guard::present;
 use crate::pass::{active, pass, start_and_pass, start_process};
+use crate::platform::within;
 use crate::query::query_of;
 use crate::records::Life;
 use crate::router::{Call, Route, route};
@@ -143,6 +144,10 @@ fn last_limits(core: &Core) -> Result<serde_json::Value> {
 
 async fn destroy(core: &Rc<Core>, request: &Request) -> Result<Response> {
     let receipt = core.end("requested").await;
+    // So that a list that is asked for next tells of it. A registry that is slow hears of it from the alarm.
+    if let Some(Err(error)) = within(1000, core.announce_now()).await {
+        worker::console_warn!("it will be announced again: {error}");
+    }
     if !receipt.container_destroyed {
         return Err(unavailable(
             "destroyUnfinished",

@@ -8,6 +8,7 @@ use sandbox_protocol::log::LogQuery;
 use sandbox_protocol::process::{KillReceipt, Process, ProcessList, ProcessQuery, Stats};
 use sandbox_protocol::ready::{Condition, ConditionRequest, Met};
 use sandbox_protocol::request::parse_json;
+use sandbox_protocol::sandbox::SandboxStatus;
 use worker::wasm_bindgen::JsValue;
 use worker::{Request, Response};
 
@@ -96,16 +97,24 @@ async fn kept(
         Call::Wait(id) => wait(core, &find(core, id)?, body),
         Call::ProcessLogs(id) => {
             find(core, id)?;
-            builds::logs(core, id, request)
-                .await
-                .map_err(|error| match error.code {
-                    // A build's log is kept; that of another process went with its container.
-                    ErrorCode::BuildNotFound => asleep(core),
-                    _ => error,
-                })
+            match builds::logs(core, id, request).await {
+                // A build's log is kept; that of another process went with its container.
+                Err(error) if error.code == ErrorCode::BuildNotFound => Err(log_is_gone(core)?),
+                answered => answered,
+            }
         }
         _ => Err(asleep(core)),
     }
+}
+
+/// The log was that of a container before the one that runs, or there is none that runs.
+fn log_is_gone(core: &Core) -> Result<ErrorBody> {
+    let life = core.records.life()?;
+    if life.is_none_or(|life| life.status != SandboxStatus::Running) {
+        return Ok(asleep(core));
+    }
+    let error = "the process ran in an earlier container, and its log is gone with that";
+    Ok(ErrorBody::new(ErrorCode::SandboxNotRunning, error))
 }
 
 fn find(core: &Core, id: &ProcessId) -> Result<Process> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     Command, DEFAULT_WAIT_MS, Environment, Limits, Restart, Stdin, absolute_cwd, check_duration,
@@ -39,7 +39,9 @@ pub struct ProcessRequest {
     pub id: Option<ProcessId>,
     /// The lifetime, in milliseconds; 0 is none.
     pub timeout_ms: u64,
-    /// What the process reads.
+    /// What the process reads; `null` and `"null"` are the same.
+    #[serde(deserialize_with = "nothing_is_default")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<Stdin>"))]
     pub stdin: Stdin,
     /// Where its standard error goes.
     pub stderr: Stderr,
@@ -60,6 +62,15 @@ pub struct ProcessRequest {
     /// Output at which the tree is terminated, its work done. Set by the object for a build.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<PatternRequest>,
+}
+
+/// JSON's `null` as the default.
+fn nothing_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Where standard error goes.
@@ -162,6 +173,7 @@ impl ProcessRequest {
 mod tests {
     use super::ProcessRequest;
     use crate::error::ErrorCode;
+    use crate::process::Stdin;
     use crate::request::parse;
 
     fn request(json: &str) -> Result<super::ProcessSpec, crate::error::ErrorBody> {
@@ -184,6 +196,19 @@ mod tests {
             (r#"{"command":"a\u0000b"}"#, ErrorCode::InvalidCommand),
         ] {
             assert_eq!(request(bad).unwrap_err().code, code, "{bad}");
+        }
+    }
+
+    #[test]
+    fn standard_input_is_null_by_default_and_by_either_name() {
+        for (stdin, wanted) in [
+            ("", Stdin::Null),
+            (r#","stdin":null"#, Stdin::Null),
+            (r#","stdin":"null""#, Stdin::Null),
+            (r#","stdin":"pipe""#, Stdin::Pipe),
+        ] {
+            let spec = request(&format!(r#"{{"command":"a"{stdin}}}"#)).unwrap();
+            assert_eq!(spec.stdin, wanted, "{stdin}");
         }
     }
 

@@ -73,14 +73,42 @@ pub fn invalid(field: &str, rule: &str) -> ErrorBody {
 
 #[cfg(test)]
 mod tests {
+    use crate::log::LogQuery;
     use crate::process::{KillRequest, ProcessRequest};
-    use crate::request::parse;
+    use crate::request::{parse, parse_json, parse_query};
     use crate::sandbox::OptionsRequest;
 
     fn field<T: serde::de::DeserializeOwned>(json: &str) -> String {
         let read = parse::<T, _>(&mut serde_json::Deserializer::from_str(json));
         let refused = read.err().unwrap_or_else(|| panic!("{json} was taken"));
         refused.context.field.unwrap_or_default()
+    }
+
+    #[test]
+    fn a_query_has_each_parameter_once() {
+        let read = |pairs: &[(&str, &str)]| {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            parse_query::<LogQuery>(pairs.iter().map(owned).collect::<Vec<_>>())
+        };
+        assert!(
+            read(&[("follow", "true"), ("tail", "3")])
+                .unwrap()
+                .follows()
+        );
+        for (pairs, name) in [
+            ([("tail", "1"), ("tail", "2")], "tail"),
+            ([("tail", "1"), ("nope", "2")], "nope"),
+        ] {
+            let refused = read(&pairs).unwrap_err();
+            assert_eq!(refused.context.field.as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn what_follows_a_value_is_malformed() {
+        assert!(parse_json::<KillRequest>(b" {} ").is_ok());
+        assert!(parse_json::<KillRequest>(b"{} x").is_err());
+        assert!(parse_json::<KillRequest>(b"{}{}").is_err());
     }
 
     #[test]
