@@ -8,6 +8,7 @@ use sandbox_protocol::routes::Activity;
 use sandbox_protocol::sandbox::{Receipt, SandboxStatus};
 use sandbox_protocol::time::Timestamp;
 
+use crate::client::Failure;
 use crate::error::{Result, internal};
 use crate::lifecycle::{self, BuildView, Decision};
 use crate::platform::now;
@@ -130,9 +131,17 @@ impl Core {
     /// What runs in `life`, if its supervisor says.
     async fn ask_what_runs(&self, life: &Life) -> Option<Told> {
         let client = self.client(life).ok()?;
+        let activity = match client.activity(ASK_MS).await {
+            Ok(activity) => activity,
+            // One that was started before there was the question.
+            Err(Failure::Refused(_)) => Activity::default(),
+            Err(Failure::Silent(_)) => return None,
+        };
+        // Last, for it is written down.
+        let processes = client.processes(ASK_MS).await.ok()?;
         Some(Told {
-            processes: client.processes(ASK_MS).await.ok()?,
-            activity: client.activity(ASK_MS).await.ok()?,
+            processes,
+            activity,
         })
     }
 
@@ -144,7 +153,9 @@ impl Core {
         news.retain(|process| !process.status.is_final() || open.contains(&process.id));
         self.records.keep_processes(life.generation, &news)?;
         let pinned = lifecycle::pins(&told.running_since(), now(), ceiling_ms);
-        let busy_at = if pinned { Some(now()) } else { told.ended_at() };
+        // Its clock is not ours.
+        let ended_at = told.ended_at().map(|at| at.min(now()));
+        let busy_at = if pinned { Some(now()) } else { ended_at };
         if busy_at > life.last_busy_at {
             life.last_busy_at = busy_at;
             self.records.set_life(life)?;

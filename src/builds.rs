@@ -47,7 +47,7 @@ pub(crate) async fn start(core: &Rc<Core>, mut request: Request) -> Result<Respo
         return refused(&refusal, Some(live.id.as_str()));
     }
     let accept = request.headers().get("Accept").ok().flatten();
-    let answer = match Format::negotiate(accept.as_deref(), true) {
+    let answer = match Format::negotiate(accept.as_deref(), Format::EventStream) {
         Format::Json => final_record(core, &live)?,
         format => stream(core, &live.id, whole_log(format), Some(FIRST_SEAT))?,
     };

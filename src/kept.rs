@@ -38,9 +38,13 @@ pub(crate) async fn or_pass(
     let Some(id) = process_of(call) else {
         return Ok(answer);
     };
-    // A container before this one had it.
-    if answer.status_code() == 404 && core.records.process(id.as_str())?.is_some() {
-        return kept(core, call, request, body).await;
+    if answer.status_code() == 404
+        && let Some(process) = core.records.process(id.as_str())?
+    {
+        // A container before this one had it, or this one has had so many since that it has forgotten it.
+        if process.status.is_final() || Some(&process.boot_id) != life.boot_id.as_ref() {
+            return kept(core, call, request, body).await;
+        }
     }
     if matches!(call, Call::ForgetProcess(_)) && answer.status_code() < 300 {
         core.records.forget_process(id.as_str())?;

@@ -154,10 +154,16 @@ fn awake(view: &View<'_>, life: &Life) -> Decision {
     let until = stays_until(view, life);
     let left = until.since(view.now);
     if left == 0 {
-        Decision::Destroy(IDLE)
-    } else {
-        Decision::Watch(left.min(TICK_MS))
+        return Decision::Destroy(IDLE);
     }
+    // What runs may end at any moment, and then it is for `sleepAfter` to say.
+    let running = view.running_since.unwrap_or_default();
+    let tick = if pins(running, view.now, view.ceiling_ms) {
+        view.options.sleep_after_ms.clamp(1000, TICK_MS)
+    } else {
+        TICK_MS
+    };
+    Decision::Watch(left.min(tick))
 }
 
 /// Whether a process that runs since one of these times keeps its sandbox, which it does up to the ceiling.

@@ -25,7 +25,14 @@ pub(crate) async fn set(core: &Rc<Core>, request: OptionsRequest) -> Result<()> 
     let env_changes = !request.env.is_empty();
     options.env.extend(request.env);
     core.records.set_options(&options)?;
-    let Some(mut life) = core.running_life().await? else {
+    let Some(running) = core.running_life().await? else {
+        return core.announce();
+    };
+    // It may have gone on meanwhile.
+    let current = core.records.life()?;
+    let Some(mut life) = current
+        .filter(|life| (life.generation, life.status) == (running.generation, running.status))
+    else {
         return core.announce();
     };
     if request.keep_alive.is_some() {

@@ -42,7 +42,7 @@ impl Settings {
         Ok(Self {
             max_keep_alive_ms: duration(&lookup, "SANDBOX_MAX_KEEPALIVE", hours(6))?,
             reattach_grace_ms: duration(&lookup, "SANDBOX_REATTACH_GRACE", 30_000)?,
-            heartbeat_ms: duration(&lookup, "SANDBOX_HEARTBEAT", 10_000)?,
+            heartbeat_ms: heartbeat(&lookup)?,
             kept_log_bytes: bytes(&lookup, "SANDBOX_KEPT_LOG", 64 << 20)?,
             retention_ms: duration(&lookup, "SANDBOX_RETENTION", hours(7 * 24))?,
             docker: switch(&lookup, "SANDBOX_DOCKER")?,
@@ -94,6 +94,19 @@ fn duration(lookup: impl Fn(&str) -> Option<String>, name: &str, default_ms: u64
             "a duration like \"30s\", \"10m\" or \"6h\"",
         )),
     }
+}
+
+/// The supervisor is told it, and takes an hour at most.
+fn heartbeat(lookup: impl Fn(&str) -> Option<String>) -> Result<u64> {
+    const NAME: &str = "SANDBOX_HEARTBEAT";
+    let ms = duration(lookup, NAME, 10_000)?;
+    if ms <= 3_600_000 {
+        return Ok(ms);
+    }
+    Err(misconfigured(
+        NAME,
+        "a duration like \"30s\" or \"1m\", at most an hour",
+    ))
 }
 
 fn bytes(lookup: impl Fn(&str) -> Option<String>, name: &str, default: u64) -> Result<u64> {

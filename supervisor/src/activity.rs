@@ -39,6 +39,19 @@ pub(crate) struct Open {
 struct Call {
     calls: Calls,
     key: (Timestamp, u64),
+    /// Whether its end is told, too.
+    weight: Weight,
+}
+
+/// How much a call counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// To look is no activity: a state, a list, a snapshot of a log, what the object asks for itself.
+    None,
+    /// What moves files out is none either, but is not to be broken off.
+    WhileOpen,
+    /// All else.
+    Activity,
 }
 
 impl Calls {
@@ -52,14 +65,14 @@ impl Calls {
         }
     }
 
-    fn open(&self) -> Open {
+    fn open(&self, weight: Weight) -> Open {
         let mut inner = self.lock();
         inner.begun += 1;
         let key = (now(), inner.begun);
         inner.open.insert(key);
         let calls = self.clone();
         Open {
-            _call: Arc::new(Call { calls, key }),
+            _call: Arc::new(Call { calls, key, weight }),
         }
     }
 
@@ -72,7 +85,9 @@ impl Drop for Call {
     fn drop(&mut self) {
         let mut inner = self.calls.lock();
         inner.open.remove(&self.key);
-        inner.ended_at = Some(now());
+        if self.weight == Weight::Activity {
+            inner.ended_at = Some(now());
+        }
     }
 }
 
@@ -83,32 +98,32 @@ pub(crate) async fn count(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if !counts(&request) {
+    let weight = weight(&request);
+    if weight == Weight::None {
         return next.run(request).await;
     }
-    let open = calls.open();
+    let open = calls.open(weight);
     request.extensions_mut().insert(open.clone());
     let response = next.run(request).await;
     response.map(|body| Body::new(Counted { body, _open: open }))
 }
 
-/// To look is no activity: a state, a list, a snapshot of a log, what the object asks for itself. To follow is one,
-/// and so is what moves a file or reaches a service.
-fn counts(request: &Request) -> bool {
-    let uri = request.uri();
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return uri.path() != ENVIRONMENT;
-    }
+fn weight(request: &Request) -> Weight {
+    let (path, method) = (request.uri().path(), request.method());
     let asks_to_follow = || {
-        let pairs = uri.query().unwrap_or_default().split('&');
-        pairs
-            .into_iter()
-            .any(|pair| matches!(pair, "follow" | "follow=" | "follow=true" | "follow=1"))
+        let mut pairs = request.uri().query().unwrap_or_default().split('&');
+        pairs.any(|pair| matches!(pair, "follow" | "follow=" | "follow=true" | "follow=1"))
     };
-    ["/file/", "/ports/", "/pty"]
-        .iter()
-        .any(|start| uri.path().starts_with(start))
-        || uri.path().ends_with("/logs") && asks_to_follow()
+    let looks = matches!(*method, Method::GET | Method::HEAD);
+    if path.starts_with("/ports/") || path == "/pty" {
+        Weight::Activity
+    } else if path == "/persist" || path.starts_with("/file/") && *method != Method::PUT {
+        Weight::WhileOpen
+    } else if path == ENVIRONMENT || looks && !(path.ends_with("/logs") && asks_to_follow()) {
+        Weight::None
+    } else {
+        Weight::Activity
+    }
 }
 
 /// An answer's body, which is a call's until it has ended.
@@ -142,25 +157,31 @@ mod tests {
     use axum::body::Body;
     use axum::extract::Request;
 
-    use super::{Calls, counts};
+    use super::{Calls, Weight, weight};
 
     #[test]
     fn to_look_is_no_activity_and_to_follow_is() {
         for (method, uri, wanted) in [
-            ("GET", "/processes", false),
-            ("GET", "/processes/a/logs", false),
-            ("GET", "/processes/a/logs?tail=1&follow=false", false),
-            ("GET", "/processes/a/logs?tail=1&follow=true", true),
-            ("GET", "/processes/a/kept?since=x", false),
-            ("PUT", "/environment", false),
-            ("POST", "/exec", true),
-            ("GET", "/file/workspace/a", true),
-            ("GET", "/files/workspace", false),
-            ("GET", "/ports/80/logs", true),
+            ("GET", "/processes", Weight::None),
+            ("GET", "/processes/a/logs", Weight::None),
+            ("GET", "/processes/a/logs?tail=1&follow=false", Weight::None),
+            (
+                "GET",
+                "/processes/a/logs?tail=1&follow=true",
+                Weight::Activity,
+            ),
+            ("GET", "/processes/a/kept?since=x", Weight::None),
+            ("PUT", "/environment", Weight::None),
+            ("POST", "/exec", Weight::Activity),
+            ("GET", "/file/workspace/a", Weight::WhileOpen),
+            ("PUT", "/file/workspace/a", Weight::Activity),
+            ("POST", "/persist", Weight::WhileOpen),
+            ("GET", "/files/workspace", Weight::None),
+            ("GET", "/ports/80/logs", Weight::Activity),
         ] {
             let request = Request::builder().method(method).uri(uri);
             let request = request.body(Body::empty()).unwrap();
-            assert_eq!(counts(&request), wanted, "{method} {uri}");
+            assert_eq!(weight(&request), wanted, "{method} {uri}");
         }
     }
 
@@ -168,7 +189,7 @@ mod tests {
     fn a_call_counts_until_the_last_hold_on_it_is_gone() {
         let calls = Calls::default();
         assert_eq!(calls.activity().open_since, None);
-        let (first, second) = (calls.open(), calls.open());
+        let (first, second) = (calls.open(Weight::Activity), calls.open(Weight::WhileOpen));
         let held = first.clone();
         drop((first, second));
         assert!(calls.activity().open_since.is_some());

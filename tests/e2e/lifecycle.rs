@@ -74,7 +74,7 @@ async fn a_command_keeps_its_sandbox_until_it_has_answered_and_no_longer() {
         let answer = sandbox.patch("").json(&options).send().await;
         assert_eq!(answer.status(), 200);
     }
-    let command = json!({"command": "sleep 9; echo still there"});
+    let command = json!({"command": "sleep 14; echo still there"});
     let exec = |sandbox: &Sandbox<'_>, accept: &str| {
         let call = sandbox.post("exec").header("Accept", accept);
         call.json(&command).send()

@@ -43,7 +43,7 @@ async fn the_heartbeat_is_that_of_the_deployment_also_for_what_the_container_sen
     });
     let sandbox = dev.sandbox();
     sandbox
-        .start_process(&json!({"command": "sleep 4", "id": "quiet"}))
+        .start_process(&json!({"command": "sleep 6", "id": "quiet"}))
         .await;
     let log = sandbox.get("processes/quiet/logs?follow=true").send().await;
     let text = log.text().await;

@@ -25,25 +25,28 @@ impl Format {
         }
     }
 
-    /// The form that `accept` likes best of those that there are, the first of them where it likes several as well;
-    /// else the default, which is JSON for a snapshot and SSE for a follow. JSON is no form of a follow, so it is
-    /// taken for one only where nothing else is named.
+    /// The form that `accept` likes best, the first of them where it likes several as well; else `default`.
     #[must_use]
-    pub fn negotiate(accept: Option<&str>, follow: bool) -> Self {
-        let default = if follow {
-            Self::EventStream
-        } else {
-            Self::Json
-        };
-        let named = accept.unwrap_or_default().split(',').filter_map(preference);
-        let mut liked: Vec<(Self, f32)> = named.collect();
-        if follow && liked.iter().any(|(form, _)| *form != Self::Json) {
-            liked.retain(|(form, _)| *form != Self::Json);
-        }
-        // Stable: of those that are liked as well the first stays the first.
-        liked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        liked.first().map_or(default, |(form, _)| *form)
+    pub fn negotiate(accept: Option<&str>, default: Self) -> Self {
+        liked(accept).first().map_or(default, |(form, _)| *form)
     }
+
+    /// The same for what goes on, which has no JSON form: that is taken only where no other is named.
+    #[must_use]
+    pub fn negotiate_follow(accept: Option<&str>) -> Self {
+        let liked = liked(accept);
+        let other = liked.iter().find(|(form, _)| *form != Self::Json);
+        let best = other.or(liked.first());
+        best.map_or(Self::EventStream, |(form, _)| *form)
+    }
+}
+
+/// The forms that `accept` names, best first; those that it likes as well in its own order.
+fn liked(accept: Option<&str>) -> Vec<(Format, f32)> {
+    let named = accept.unwrap_or_default().split(',').filter_map(preference);
+    let mut liked: Vec<_> = named.collect();
+    liked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    liked
 }
 
 /// The form that a part of an `Accept` names, and how well it is liked; `None` for what we do not have, and for what
@@ -72,28 +75,34 @@ mod tests {
     use super::Format;
 
     #[test]
-    fn the_form_follows_accept_and_else_follow() {
-        let form = Format::negotiate;
-        assert_eq!(form(None, false), Format::Json);
-        assert_eq!(form(Some("*/*"), true), Format::EventStream);
-        assert_eq!(
-            form(Some("text/html, text/plain;q=0.9"), true),
-            Format::Plain
-        );
+    fn the_form_is_the_one_that_accept_likes_best() {
+        let form = |accept| Format::negotiate(accept, Format::Json);
         let axios = Some("application/json, text/plain, */*");
-        assert_eq!(form(axios, false), Format::Json);
+        for (accept, wanted) in [
+            (None, Format::Json),
+            (axios, Format::Json),
+            (Some("text/html, text/plain;q=0.9"), Format::Plain),
+            (
+                Some("Text/Event-Stream;q=0.1, application/x-ndjson ; Q=0.5"),
+                Format::Ndjson,
+            ),
+            (Some("text/plain;q=0"), Format::Json),
+        ] {
+            assert_eq!(form(accept), wanted, "{accept:?}");
+        }
+        let bridge = Format::negotiate(Some("*/*"), Format::EventStream);
+        assert_eq!(bridge, Format::EventStream);
+    }
+
+    #[test]
+    fn what_goes_on_is_json_only_where_nothing_else_would_do() {
+        let form = |accept| Format::negotiate_follow(Some(accept));
+        assert_eq!(form("*/*"), Format::EventStream);
+        assert_eq!(form("application/json, text/plain, */*"), Format::Plain);
         assert_eq!(
-            form(axios, true),
-            Format::Plain,
-            "JSON is no form of a follow"
+            form("application/json, text/event-stream"),
+            Format::EventStream
         );
-        assert_eq!(
-            form(Some("application/json"), true),
-            Format::Json,
-            "to be refused"
-        );
-        let liked = Some("Text/Event-Stream;q=0.1, application/x-ndjson ; Q=0.5");
-        assert_eq!(form(liked, true), Format::Ndjson);
-        assert_eq!(form(Some("text/plain;q=0"), true), Format::EventStream);
+        assert_eq!(form("application/json"), Format::Json, "to be refused");
     }
 }

@@ -97,7 +97,11 @@ impl LogQuery {
             Some("stderr") => Selection::Stderr,
             Some(_) => return Err(invalid("stream", "expected both, stdout or stderr")),
         };
-        let format = Format::negotiate(accept, follow);
+        let format = if follow {
+            Format::negotiate_follow(accept)
+        } else {
+            Format::negotiate(accept, Format::Json)
+        };
         if follow && format == Format::Json {
             return Err(invalid(
                 "follow",

@@ -43,7 +43,7 @@ async fn execute(
     let timestamp = logs::now();
     let execution = state.table.run_once(spec).await?;
     // The bridge's client names no type, or several; whoever wants JSON says so.
-    if Format::negotiate(accept, true) != Format::Json {
+    if Format::negotiate(accept, Format::EventStream) != Format::Json {
         return Ok(stream(execution));
     }
     let mut collected = Collected::default();

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -21,6 +22,7 @@ use tokio::time::{Instant, interval_at};
 
 use super::State;
 use super::query::Query;
+use crate::activity::Open;
 use crate::error::Error;
 use crate::logs::{Batch, Step};
 use crate::process::{Client, Exit};
@@ -46,6 +48,7 @@ pub(super) fn routes() -> Router<State> {
 async fn open(
     Shared(state): Shared<State>,
     Query(query): Query<TerminalQuery>,
+    Extension(call): Extension<Open>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Error> {
     let Ok(upgrade) = upgrade else {
@@ -53,7 +56,11 @@ async fn open(
     };
     let spec = query.validate()?;
     let upgrade = upgrade.max_message_size(MESSAGE_BYTES);
-    Ok(upgrade.on_upgrade(move |socket| serve(state, spec, socket)))
+    Ok(upgrade.on_upgrade(async move |socket| {
+        serve(state, spec, socket).await;
+        // The call has lasted as long as its socket.
+        drop(call);
+    }))
 }
 
 fn upgrade_required() -> Response {

@@ -45,7 +45,7 @@ async fn wait(
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
-    match Format::negotiate(accept, false) {
+    match Format::negotiate(accept, Format::Json) {
         Format::EventStream => Ok(events(waiting, heartbeat)),
         _ => Ok(Json(waiting.await?).into_response()),
     }

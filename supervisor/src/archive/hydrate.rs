@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use sandbox_protocol::request::MAX_DRAINED_BYTES;
 use tar::{Archive, Entry, EntryType};
 
 use super::member::{Stop, inside, link_name, mode, mtime, split, stays_inside, times, unreadable};
@@ -22,7 +23,7 @@ const COPY_BYTES: usize = 64 << 10;
 
 /// Unpacks what `upload` gives into `root`.
 pub(super) fn unpack(root: &Root, upload: &mut Upload) -> Result<(), Error> {
-    let mut archive = Archive::new(Tape::new(upload));
+    let mut archive = Archive::new(Tape::new(&mut *upload));
     let mut unpacking = Unpacking {
         root,
         written: 0,
@@ -40,7 +41,11 @@ pub(super) fn unpack(root: &Root, upload: &mut Upload) -> Result<(), Error> {
         unpacking.member(entry.map_err(broken(unpacking.written))?)?;
     }
     let tape = archive.into_inner();
-    unpacking.finish(&tape)
+    unpacking.finish(&tape)?;
+    // What may follow the end of an archive is nothing to it, but its sender wants to be rid of it.
+    let mut rest = (&mut *upload).take(MAX_DRAINED_BYTES);
+    io::copy(&mut rest, &mut io::sink()).map_err(broken(unpacking.written))?;
+    Ok(())
 }
 
 /// The state of an unpacking.
