@@ -73,11 +73,9 @@ impl LogQuery {
         accept: Option<&str>,
     ) -> Result<LogRequest, ErrorBody> {
         let follow = flag("follow", self.follow.as_deref())?;
-        // An empty one is what a client sends that has none yet.
-        let given = |id: &&str| !id.is_empty();
         let since = last_event_id
-            .filter(given)
-            .or(self.since.as_deref().filter(given));
+            .filter(|id| !id.is_empty())
+            .or(self.since.as_deref());
         let from = match (since, self.tail.as_deref()) {
             (Some(cursor), _) => From::After(Cursor::parse(cursor).ok_or_else(|| {
                 ErrorBody::new(
