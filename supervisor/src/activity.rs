@@ -2,19 +2,19 @@
 //! takes. A command that runs for an hour, or a client that follows, is one such call.
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::{Query, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use sandbox_protocol::log::LogQuery;
+use sandbox_protocol::request::parse_query;
 use sandbox_protocol::routes::{Activity, ENVIRONMENT};
 use sandbox_protocol::time::Timestamp;
 
+use crate::held::Held;
 use crate::logs::now;
 
 /// The calls that are being answered. A cheap clone.
@@ -105,14 +105,15 @@ pub(crate) async fn count(
     let open = calls.open(weight);
     request.extensions_mut().insert(open.clone());
     let response = next.run(request).await;
-    response.map(|body| Body::new(Counted { body, _open: open }))
+    response.map(|body| Body::new(Held::new(body, open)))
 }
 
 fn weight(request: &Request) -> Weight {
     let (path, method) = (request.uri().path(), request.method());
     let asks_to_follow = || {
-        let mut pairs = request.uri().query().unwrap_or_default().split('&');
-        pairs.any(|pair| matches!(pair, "follow" | "follow=" | "follow=true" | "follow=1"))
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
+        let query = pairs.map(|Query(pairs)| parse_query::<LogQuery>(pairs));
+        query.is_ok_and(|query| query.is_ok_and(|query| query.follows()))
     };
     let looks = matches!(*method, Method::GET | Method::HEAD);
     if path.starts_with("/ports/") || path == "/pty" {
@@ -123,32 +124,6 @@ fn weight(request: &Request) -> Weight {
         Weight::None
     } else {
         Weight::Activity
-    }
-}
-
-/// An answer's body, which is a call's until it has ended.
-struct Counted {
-    body: Body,
-    _open: Open,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

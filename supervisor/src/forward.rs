@@ -1,14 +1,9 @@
 //! One request passed on to another server, and its answer passed back, as they come: upgrades included.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
-use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -18,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::activity::Open;
 use crate::error::Error;
+use crate::held::Held;
 
 /// Headers that are about one connection and mean nothing on the next, besides those that `Connection` names.
 const OF_A_HOP: [HeaderName; 9] = [
@@ -68,7 +64,7 @@ pub(crate) async fn forward(
         }
         return Ok(answer.map(|_| Body::empty()));
     }
-    Ok(answer.map(|body| Body::new(Answer { body, _line: line })))
+    Ok(answer.map(|body| Body::new(Held::new(body, line))))
 }
 
 fn remove_hop(headers: &mut HeaderMap) {
@@ -117,32 +113,6 @@ struct Line(AbortHandle);
 impl Drop for Line {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// An answer's body, with the connection that it comes by.
-struct Answer {
-    body: Incoming,
-    _line: Line,
-}
-
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

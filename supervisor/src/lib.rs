@@ -32,6 +32,7 @@ pub mod environment;
 pub mod error;
 pub mod files;
 mod forward;
+mod held;
 pub mod init;
 mod json;
 pub mod logs;

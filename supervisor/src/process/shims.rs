@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
+use rustix::net::Shutdown;
 use rustix::process::Pid;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -77,12 +77,7 @@ impl Shims {
         &self,
         request: &[BorrowedFd<'_>],
     ) -> Result<(Pid, Reports), SpawnError> {
-        let (ours, its) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+        let (ours, its) = fds::pair()?;
         let mut reports = Reports::new(ours)?;
         let _arriving = self.arriving.read().await;
         ask(&self.socket, &[its.as_fd()]).await?;

@@ -10,7 +10,6 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
 
 use super::report::{Failure, Report, Stage};
@@ -37,12 +36,7 @@ impl Zygote {
 /// Forks the zygote. To be called while there is one thread.
 #[expect(unsafe_code, reason = "fork")]
 pub fn fork() -> io::Result<Zygote> {
-    let (ours, its) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let (ours, its) = fds::pair()?;
     fill_standard_descriptors()?;
     let supervisor = rustix::process::getpid();
     // SAFETY: there is one thread, so the copy has every lock free and may go on like any program.

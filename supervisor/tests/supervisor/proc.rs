@@ -116,6 +116,16 @@ fn is_zombie(pid: u32) -> bool {
         .is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
+/// Waits until none of these, by number and name, is there any more.
+pub(crate) async fn gone(everyone: Vec<(u32, String)>) {
+    for (pid, name) in everyone {
+        eventually(&format!("{name} is gone"), async || {
+            stat(pid).is_none_or(|(_, now)| now != name).then_some(())
+        })
+        .await;
+    }
+}
+
 /// Parent and name of `pid`; `None` if there is no such process.
 pub(crate) fn stat(pid: u32) -> Option<(u32, String)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -9,7 +9,9 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Supervisor, request};
-use crate::proc::{alone, descendants, descriptors, ended, eventually, executing, grown, signal};
+use crate::proc::{
+    alone, descendants, descriptors, ended, eventually, executing, gone, grown, signal,
+};
 
 #[tokio::test]
 async fn a_start_that_fails_leaves_no_record() {
@@ -418,14 +420,7 @@ async fn a_stop_of_the_supervisor_ends_every_tree_and_exits_0() {
     let everyone = descendants(supervisor.pid());
     assert!(everyone.len() >= 7, "{everyone:?}");
     assert_eq!(supervisor.terminate().code(), Some(0));
-    for (pid, name) in everyone {
-        eventually(&format!("{name} is gone"), async || {
-            crate::proc::stat(pid)
-                .is_none_or(|(_, now)| now != name)
-                .then_some(())
-        })
-        .await;
-    }
+    gone(everyone).await;
 }
 
 #[tokio::test]
@@ -439,14 +434,7 @@ async fn a_supervisor_whose_zygote_is_killed_ends_with_every_tree() {
     signal(zygote.0, rustix::process::Signal::KILL);
     let status = eventually("it ends", async || supervisor.ended()).await;
     assert_eq!(status.code(), Some(1), "so that nobody takes it for a stop");
-    for (pid, name) in everyone {
-        eventually(&format!("{name} is gone"), async || {
-            crate::proc::stat(pid)
-                .is_none_or(|(_, now)| now != name)
-                .then_some(())
-        })
-        .await;
-    }
+    gone(everyone).await;
 }
 
 #[tokio::test]
